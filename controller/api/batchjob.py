@@ -1,0 +1,237 @@
+"""BatchJob: a command to run, once for sure, and what became of it (requirements 1, 2, 3).
+
+What a user declares is here; what Holdfast records is in `batchjob_status`. The CEL rules and printer columns stand
+beside the model they speak of; `crd` turns all of it into `crds/batchjobs.yaml`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from controller.api.batchjob_status import BatchJobStatus
+from controller.api.crd import Column, Names, Rule
+from controller.api.model import Model, ObjectMeta
+from controller.api.units import Duration, Quantity
+
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+CONFIG_KEY = r"^[-._a-zA-Z0-9]+$"
+ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"  # dash drops any other name from the environment (design 6)
+
+Argument = Annotated[str, Field(max_length=65536)]
+
+
+class ExecutorName(StrEnum):
+    PROCESS = "Process"
+    POD = "Pod"
+
+
+class OnLost(StrEnum):
+    RESTART = "Restart"
+    FAIL = "Fail"
+    MANUAL = "Manual"
+
+
+class DecisionAction(StrEnum):
+    RESTART = "Restart"
+    FAIL = "Fail"
+
+
+class KeyReference(Model):
+    """One key of a ConfigMap or Secret in the job's namespace."""
+
+    name: str = Field(description="Name of the object.", min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)
+    key: str = Field(description="Key in its data.", min_length=1, max_length=253, pattern=CONFIG_KEY)
+    optional: bool = Field(default=False, description="Go on without the variable when the object or key is missing.")
+
+
+class EnvSource(Model):
+    """Where the value of an environment variable comes from."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.configMapKeyRef) != has(self.secretKeyRef)",
+            "valueFrom needs exactly one of configMapKeyRef and secretKeyRef",
+        ),
+    )
+    config_map_key_ref: KeyReference | None = Field(default=None, description="A key of a ConfigMap.")
+    secret_key_ref: KeyReference | None = Field(
+        default=None,
+        description="A key of a Secret. Its value reaches the job only, never a file, log, Event or status.",
+    )
+
+
+class EnvVar(Model):
+    """One environment variable of the command."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("!(has(self.value) && has(self.valueFrom))", "env: value and valueFrom exclude each other", "valueFrom"),
+        Rule(
+            "!self.name.startsWith('HOLDFAST_')",
+            "env: names that begin with HOLDFAST_ are set by Holdfast itself",
+            "name",
+        ),
+    )
+    name: str = Field(description="Name of the variable.", min_length=1, max_length=256, pattern=ENV_NAME)
+    value: str | None = Field(default=None, description="Value, taken as it is: nothing is expanded.", max_length=65536)
+    value_from: EnvSource | None = Field(default=None, description="Source of the value, instead of `value`.")
+
+
+class ObjectReference(Model):
+    """A ConfigMap or Secret in the job's namespace, all of its keys."""
+
+    name: str = Field(description="Name of the object.", min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)
+    optional: bool = Field(default=False, description="Go on when the object is missing.")
+
+
+class EnvFrom(Model):
+    """All keys of one object as environment variables; keys that are not valid names are skipped with an Event."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.configMapRef) != has(self.secretRef)", "envFrom needs exactly one of configMapRef and secretRef"
+        ),
+    )
+    prefix: str = Field(
+        default="", description="Put in front of every name.", max_length=64, pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$"
+    )
+    config_map_ref: ObjectReference | None = Field(default=None, description="A ConfigMap.")
+    secret_ref: ObjectReference | None = Field(default=None, description="A Secret.")
+
+
+class JobLimits(Model):
+    """What one attempt may use."""
+
+    memory: Quantity | None = Field(
+        default=None, description="Resident memory of all its processes together; above it the attempt is stopped."
+    )
+    cpu: Quantity | None = Field(
+        default=None, description="Cores; enforced where a cgroup with the cpu controller is delegated to Holdfast."
+    )
+    open_files: int | None = Field(default=None, description="Open files per process.", ge=16, le=1048576)
+    output_bytes: Quantity = Field(
+        default="1Gi", description="Size of the output at which the attempt ends with OutputLimit."
+    )
+
+
+class Retry(Model):
+    """What happens when an attempt fails."""
+
+    limit: int = Field(default=0, description="How many times a failed attempt is repeated.", ge=0, le=100)
+    backoff: Duration = Field(default="10s", description="Wait before the first repeat; doubled for each further one.")
+    max_backoff: Duration = Field(default="10m", description="Upper bound of the wait.")
+
+
+class Decision(Model):
+    """A person's answer to NeedsDecision, tied to the attempt that it answers for (numbers are never reused)."""
+
+    attempt: int = Field(description="Number of the attempt that was lost.", ge=1)
+    action: DecisionAction = Field(description="Restart: one more attempt. Fail: the job ends as Failed.")
+
+
+class BatchJobSpec(Model):
+    """What a user declares."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)",
+            "spec.cancel cannot be unset",
+            "cancel",
+        ),
+    )
+    command: tuple[Argument, ...] = Field(
+        description="Program and its first arguments, executed as they are, without a shell.",
+        min_length=1,
+        max_length=256,
+    )
+    args: tuple[Argument, ...] = Field(default=(), description="Further arguments.", max_length=1024)
+    env: tuple[EnvVar, ...] = Field(
+        default=(),
+        description="Environment variables.",
+        max_length=256,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    env_from: tuple[EnvFrom, ...] = Field(
+        default=(),
+        description="Objects whose keys become variables; later ones win, `env` wins over all.",
+        max_length=32,
+    )
+    working_dir: str | None = Field(
+        default=None,
+        description="Absolute path of the directory to run in; unset: an empty one that is private to the attempt.",
+        max_length=4096,
+        pattern=r"^/[^\x00]*$",
+    )
+    queue: str = Field(
+        default="default",
+        description="Name of a JobQueue in the same namespace.",
+        min_length=1,
+        max_length=253,
+        pattern=DNS_SUBDOMAIN,
+    )
+    priority: int = Field(default=0, description="Higher ones start first.", ge=-1000000, le=1000000)
+    executor: ExecutorName = Field(
+        default=ExecutorName.PROCESS,
+        description="Where attempts run; which are enabled is a setting of the controller.",
+    )
+    limits: JobLimits = Field(default_factory=JobLimits, description="What one attempt may use.")
+    deadline: Duration | None = Field(
+        default=None, description="Run time of one attempt, after which it is stopped and counts as failed."
+    )
+    active_deadline: Duration | None = Field(
+        default=None,
+        description="Time from creation after which the job as a whole is stopped and fails, queued or running.",
+    )
+    grace_period: Duration = Field(default="30s", description="Time between TERM and KILL when an attempt is stopped.")
+    retry: Retry = Field(default_factory=Retry, description="What happens when an attempt fails.")
+    on_lost: OnLost = Field(
+        default=OnLost.RESTART,
+        description="What happens when an attempt is lost (reboot, killed with its supervisor): Restart, Fail, or Manual (waits for spec.decision).",
+    )
+    loss_limit: int = Field(default=3, description="How many lost attempts are followed by another one.", ge=0, le=100)
+    suspend: bool = Field(
+        default=False, description="Hold the job back; a running attempt is stopped and ends as Suspended."
+    )
+    cancel: bool = Field(default=False, description="End the job for good; cannot be unset.")
+    decision: Decision | None = Field(default=None, description="A person's answer to the condition NeedsDecision.")
+    ttl_after_finished: Duration | None = Field(
+        default=None, description="The object is deleted this long after its end; unset: kept."
+    )
+
+
+IMMUTABLE_ONCE_STARTED = ("command", "args", "queue", "executor", "workingDir")
+
+
+class BatchJob(Model):
+    """A job that is never lost, never started twice, and never without its exit code and output."""
+
+    names: ClassVar[Names] = Names(kind="BatchJob", plural="batchjobs", singular="batchjob", short=("bj",))
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *(
+            Rule(
+                "!has(oldSelf.status) || !has(oldSelf.status.attempt) || "
+                f"(has(self.spec.{field}) == has(oldSelf.spec.{field}) && "
+                f"(!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field}))",
+                f"spec.{field} is immutable once the job has started; make a new BatchJob (holdfast rerun)",
+            )
+            for field in IMMUTABLE_ONCE_STARTED
+        ),
+    )
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("Phase", "string", ".status.phase"),
+        Column("Queue", "string", ".spec.queue"),
+        Column("Position", "integer", ".status.queuePosition"),
+        Column("Attempt", "integer", ".status.attempt.number"),
+        Column("Exit", "integer", ".status.attempt.exitCode"),
+        Column("Reason", "string", ".status.reason"),
+        Column("Age", "date", ".metadata.creationTimestamp"),
+        Column("ETA", "date", ".status.estimatedStartTime", priority=1),
+        Column("Started", "date", ".status.attempt.startedAt", priority=1),
+        Column("Output", "integer", ".status.output.bytes", priority=1),
+    )
+    metadata: ObjectMeta
+    spec: BatchJobSpec = Field(description="What a user declares.")
+    status: BatchJobStatus = Field(default_factory=BatchJobStatus, description="What Holdfast recorded.")

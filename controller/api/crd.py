@@ -1,0 +1,40 @@
+"""From models to CustomResourceDefinitions: the parts that pydantic has no words for.
+
+The generator itself is in `controller.api.schema`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Names(NamedTuple):
+    """spec.names of a CRD."""
+
+    kind: str
+    plural: str
+    singular: str
+    short: tuple[str, ...]
+
+
+class Rule(NamedTuple):
+    """One CEL validation: `x-kubernetes-validations`.
+
+    Args:
+        rule: CEL expression that has to be true; a rule that names oldSelf is a transition rule.
+        message: what a person reads; names the field and the way out.
+        field: field below the rule's own place that the error is reported for, without the leading dot; "" for none.
+    """
+
+    rule: str
+    message: str
+    field: str = ""
+
+
+class Column(NamedTuple):
+    """One additionalPrinterColumn; `priority` 1 shows only with `-o wide`."""
+
+    name: str
+    type: str
+    path: str
+    priority: int = 0

@@ -1,0 +1,73 @@
+"""What a decision may be told about an attempt: evidence, never a guess.
+
+The executors produce these values, decisions read them. "Not answering in time" is Unknown, never Gone (design 6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Evidence(StrEnum):
+    """What is proved about an attempt's process (design 5 and 6).
+
+    ABSENT is the one value that proves nothing happened to be wrong: there is no run directory under this state
+    directory, so nothing of this attempt was ever built here, or it was taken away by somebody else.
+    """
+
+    ALIVE = "Alive"  # its recorder holds recorder.lock or its identity matches a live process
+    ENDED = "Ended"  # exit.json holds the exit record
+    GONE = "Gone"  # same machine and: other boot, or the process is proved not to exist; no exit record
+    NEVER_STARTED = "NeverStarted"  # exit.json says so: the command was and will never be executed
+    LAUNCHING = "Launching"  # the directory is complete, the command has not begun yet, nothing is proved either way
+    ABSENT = "Absent"  # no run directory (the state directory itself was readable)
+    UNKNOWN = "Unknown"  # anything else: unreadable, other machine, other stateId, damaged files
+
+
+@dataclass(frozen=True, slots=True)
+class ExitRecord:
+    """How an attempt's command ended.
+
+    Args:
+        code: 0-255 as wait(2) gave it; 128+n where a shell reported signal n.
+        signal: number of the signal that ended it, only where the supervisor reaped the command or a stop was journalled.
+        reason: why it was stopped (DeadlineExceeded, Stopped, OutputLimit, MemoryLimit), why it could not start
+            (CommandNotFound, NotExecutable, BadWorkingDirectory, ArgumentListTooLong, StartFailed), or "" where the
+            command ended by itself.
+        message: a sentence for a person, or "".
+        finished_at: wall clock, timezone-aware UTC.
+    """
+
+    code: int | None
+    signal: int | None
+    reason: str
+    message: str
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one look at an attempt found.
+
+    Args:
+        evidence: see Evidence.
+        exit: present exactly for ENDED and NEVER_STARTED.
+        started_at: when the command was let go, None before.
+        output_bytes: size of the output file.
+        processes_left: processes of the attempt (besides recorder and supervisor) still found by a sweep; only looked
+            for when evidence is ENDED, GONE or NEVER_STARTED. Slot, lock and workspace stay held while it is not 0.
+        stop_requested: a stop was journalled by the supervisor.
+        supervised: a supervisor holds `lock`.
+        message: why evidence is UNKNOWN or what was damaged, for a condition; else "".
+    """
+
+    evidence: Evidence
+    exit: ExitRecord | None = None
+    started_at: datetime | None = None
+    output_bytes: int = 0
+    processes_left: int = 0
+    stop_requested: bool = False
+    supervised: bool = False
+    message: str = ""

@@ -1,0 +1,4 @@
+"""The loop: keyed work queue, workers, and one reconciler per kind that observes, records and acts.
+
+Decisions are made in `decisions`, never here.
+"""

@@ -1,0 +1,74 @@
+"""All settings of Holdfast, by the environment names `HOLDFAST_…`; `holdfast settings` shows them.
+
+A setting is a constant that a person may tune; its unit stands in its name. Every other constant stands beside its use.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read once at start by the composition root and handed down; nothing else reads the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="HOLDFAST_", extra="ignore", frozen=True)
+
+    home: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("holdfast", appauthor=False)),
+        description="Directory of all state: kubeconfig, run directories, certificates, etcd data, logs.",
+    )
+    cache: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_cache_dir("holdfast", appauthor=False)),
+        description="Directory of what can be fetched again: the control-plane binaries.",
+    )
+    kubeconfig: Path | None = Field(
+        default=None, description="Kubeconfig of the cluster; unset: HOLDFAST_HOME/kubeconfig, then the usual places."
+    )
+    max_running: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        description="How many attempts run at once on this host, over all queues.",
+    )
+    workers: int = Field(default=32, ge=1, le=256, description="Reconcile workers.")
+    min_free_bytes: int = Field(
+        default=2 * 1024**3,
+        ge=0,
+        description="No job is admitted while the state directory's file system has less free; below half of it the "
+        "largest writers end with OutputLimit.",
+    )
+    job_home: Literal["private", "user"] = Field(
+        default="private", description="HOME of a job: a private directory in its run directory, or the user's own."
+    )
+    running_record_delay_ms: int = Field(
+        default=200,
+        ge=0,
+        description="A job that ends within this time of its start is recorded from Starting straight to its end.",
+    )
+    start_timeout_seconds: float = Field(
+        default=120, gt=0, description="An attempt still Starting after this is closed and counts as a failed start."
+    )
+    sweep_seconds: float = Field(
+        default=5, gt=0, description="How often running attempts are looked at without a wake-up."
+    )
+    relist_seconds: float = Field(default=180, gt=0, description="How often a metadata-only LIST re-checks the store.")
+    request_timeout_seconds: float = Field(default=10, gt=0, description="Time limit of one call to the API server.")
+    http_host: str = Field(default="127.0.0.1", description="Address of the controller's HTTP server.")
+    http_port: int = Field(default=0, ge=0, le=65535, description="Its port; 0 takes a free one, written to http.json.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Lowest level logged.")
+    log_format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="auto: console on a terminal, else one JSON object a line."
+    )
+    stop_grace_seconds: float = Field(
+        default=20, gt=0, description="On SIGTERM the reconciles in work get this long to finish."
+    )
+
+    @property
+    def runs(self) -> Path:
+        """Directory of the run directories, one per attempt."""
+        return self.home / "runs"
