@@ -189,7 +189,8 @@ class BatchJobSpec(Model):
     retry: Retry = Field(default_factory=Retry, description="What happens when an attempt fails.")
     on_lost: OnLost = Field(
         default=OnLost.RESTART,
-        description="What happens when an attempt is lost (reboot, killed with its supervisor): Restart, Fail, or Manual (waits for spec.decision).",
+        description="What follows a lost attempt (reboot, killed with its supervisor): Restart, Fail, or Manual, which waits "
+        "for spec.decision.",
     )
     loss_limit: int = Field(default=3, description="How many lost attempts are followed by another one.", ge=0, le=100)
     suspend: bool = Field(

@@ -44,8 +44,8 @@ def quantity_value(text: str) -> Decimal:
     if suffix == "m":
         return value / 1000
     if suffix.endswith("i"):
-        return value * 1024 ** _DECIMAL["k" if suffix == "Ki" else suffix[0]]
-    return value * 1000 ** _DECIMAL[suffix]
+        return value * Decimal(1024) ** _DECIMAL["k" if suffix == "Ki" else suffix[0]]
+    return value * Decimal(1000) ** _DECIMAL[suffix]
 
 
 def _check_duration(text: str) -> str:

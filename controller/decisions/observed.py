@@ -32,7 +32,8 @@ class ExitRecord:
 
     Args:
         code: 0-255 as wait(2) gave it; 128+n where a shell reported signal n.
-        signal: number of the signal that ended it, only where the supervisor reaped the command or a stop was journalled.
+        signal: number of the signal that ended it, only where the supervisor reaped the command or a stop was
+            journalled.
         reason: why it was stopped (DeadlineExceeded, Stopped, OutputLimit, MemoryLimit), why it could not start
             (CommandNotFound, NotExecutable, BadWorkingDirectory, ArgumentListTooLong, StartFailed), or "" where the
             command ended by itself.
