@@ -21,7 +21,9 @@ DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?
 CONFIG_KEY = r"^[-._a-zA-Z0-9]+$"
 ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"  # dash drops any other name from the environment (design 6)
 
-Argument = Annotated[str, Field(max_length=65536)]
+NO_NUL = r"^[^\x00]*$"  # execve takes strings that end at the first NUL
+
+Argument = Annotated[str, Field(max_length=65536, pattern=NO_NUL)]
 
 
 class ExecutorName(StrEnum):
@@ -76,7 +78,9 @@ class EnvVar(Model):
         ),
     )
     name: str = Field(description="Name of the variable.", min_length=1, max_length=256, pattern=ENV_NAME)
-    value: str | None = Field(default=None, description="Value, taken as it is: nothing is expanded.", max_length=65536)
+    value: str | None = Field(
+        default=None, description="Value, taken as it is: nothing is expanded.", max_length=65536, pattern=NO_NUL
+    )
     value_from: EnvSource | None = Field(default=None, description="Source of the value, instead of `value`.")
 
 
@@ -102,9 +106,23 @@ class EnvFrom(Model):
     secret_ref: ObjectReference | None = Field(default=None, description="A Secret.")
 
 
+def _at_least(field: str, quantity: str) -> Rule:
+    """int-or-string: a number counts bytes (or cores), a string is a quantity."""
+    return Rule(
+        f"!has(self.{field}) || quantity(string(self.{field})).compareTo(quantity('{quantity}')) >= 0",
+        f"limits.{field} is at least {quantity}",
+        field,
+    )
+
+
 class JobLimits(Model):
     """What one attempt may use."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        _at_least("memory", "1Mi"),
+        _at_least("cpu", "10m"),
+        _at_least("outputBytes", "1Ki"),
+    )
     memory: Quantity | None = Field(
         default=None, description="Resident memory of all its processes together; above it the attempt is stopped."
     )
@@ -140,6 +158,16 @@ class BatchJobSpec(Model):
             "!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)",
             "spec.cancel cannot be unset",
             "cancel",
+            "FieldValueForbidden",
+        ),
+        Rule("self.command[0] != ''", "spec.command[0] names the program, it cannot be empty", "command"),
+        *(
+            Rule(
+                f"!has(self.{field}) || duration(self.{field}) > duration('0s')",
+                f"spec.{field} is more than 0s; leave it out for none",
+                field,
+            )
+            for field in ("deadline", "activeDeadline")
         ),
     )
     command: tuple[Argument, ...] = Field(
@@ -189,8 +217,8 @@ class BatchJobSpec(Model):
     retry: Retry = Field(default_factory=Retry, description="What happens when an attempt fails.")
     on_lost: OnLost = Field(
         default=OnLost.RESTART,
-        description="What follows a lost attempt (reboot, killed with its supervisor): Restart, Fail, or Manual, which waits "
-        "for spec.decision.",
+        description="What follows a lost attempt (reboot, killed with its supervisor): Restart, Fail, or Manual, "
+        "which waits for spec.decision.",
     )
     loss_limit: int = Field(default=3, description="How many lost attempts are followed by another one.", ge=0, le=100)
     suspend: bool = Field(
@@ -217,6 +245,8 @@ class BatchJob(Model):
                 f"(has(self.spec.{field}) == has(oldSelf.spec.{field}) && "
                 f"(!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field}))",
                 f"spec.{field} is immutable once the job has started; make a new BatchJob (holdfast rerun)",
+                f"spec.{field}",
+                "FieldValueForbidden",
             )
             for field in IMMUTABLE_ONCE_STARTED
         ),

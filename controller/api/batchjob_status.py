@@ -59,8 +59,8 @@ class Attempt(Model):
     admitted_at: Time | None = Field(default=None, description="When the start was recorded.")
     started_at: Time | None = Field(default=None, description="When the command was let go.")
     finished_at: Time | None = Field(default=None, description="When it ended.")
-    exit_code: int | None = Field(default=None, description="Exit code of the command.")
-    signal: int | None = Field(default=None, description="Signal that ended it.")
+    exit_code: int | None = Field(default=None, description="Exit code of the command.", ge=0, le=255)
+    signal: int | None = Field(default=None, description="Signal that ended it.", ge=1, le=64)
     reason: str = Field(default="", description="Why it ended, in CamelCase.", max_length=128)
     message: str = Field(default="", description="What a person should know.", max_length=2048)
     stop_reason: str = Field(

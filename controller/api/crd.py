@@ -24,11 +24,13 @@ class Rule(NamedTuple):
         rule: CEL expression that has to be true; a rule that names oldSelf is a transition rule.
         message: what a person reads; names the field and the way out.
         field: field below the rule's own place that the error is reported for, without the leading dot; "" for none.
+        reason: FieldValueInvalid, FieldValueForbidden, FieldValueRequired or FieldValueDuplicate.
     """
 
     rule: str
     message: str
     field: str = ""
+    reason: str = "FieldValueInvalid"
 
 
 class Column(NamedTuple):

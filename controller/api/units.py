@@ -6,10 +6,13 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 DURATION_PATTERN = r"^([0-9]+(ms|s|m|h))+$"
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
+
+MAX_DURATION = "87600h"  # ten years: now plus any duration stays a date that datetime can hold
+MAX_DURATION_SECONDS = 87600 * 3600
 
 _PART = re.compile(r"([0-9]+)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -49,14 +52,48 @@ def quantity_value(text: str) -> Decimal:
 
 
 def _check_duration(text: str) -> str:
-    duration_seconds(text)
+    if duration_seconds(text) > MAX_DURATION_SECONDS:
+        raise ValueError(f"longer than {MAX_DURATION}: {text!r}")
     return text
 
 
-def _check_quantity(text: str) -> str:
+def _check_quantity(value: object) -> str:
+    text = str(value) if isinstance(value, int) else value
+    if not isinstance(text, str):
+        raise ValueError(f"not a quantity such as 512Mi or 500m: {value!r}")
     quantity_value(text)
     return text
 
 
-Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=32), AfterValidator(_check_duration)]
-Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=32), AfterValidator(_check_quantity)]
+# The JSON schemas say what the validators say, in the API server's words.
+Duration = Annotated[
+    str,
+    AfterValidator(_check_duration),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": DURATION_PATTERN,
+            "maxLength": 32,
+            "x-kubernetes-validations": [
+                {
+                    "rule": f"duration(self) <= duration('{MAX_DURATION}')",
+                    "message": f"a duration is at most {MAX_DURATION}",
+                    "reason": "FieldValueInvalid",
+                }
+            ],
+        }
+    ),
+]
+Quantity = Annotated[
+    str,
+    BeforeValidator(_check_quantity),
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "pattern": QUANTITY_PATTERN,
+            "maxLength": 32,
+            "minimum": 0,
+        }
+    ),
+]
