@@ -1,0 +1,198 @@
+"""The decision about a job whose attempt is recorded and not proved over: it holds its slot until it is.
+
+Missing is not proof: without evidence nothing is started, released or repeated (design 1).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from controller.api.batchjob import BatchJob, DecisionAction
+from controller.api.batchjob_status import Attempt, AttemptState, BatchJobStatus, Output, Phase
+from controller.api.units import duration_seconds
+from controller.decisions import status as step
+from controller.decisions.inputs import Host, Observed
+from controller.decisions.observed import Evidence, Observation
+from controller.decisions.outcome import (
+    ACTIVE_DEADLINE,
+    CANCELED,
+    SUSPENDED,
+    Outcome,
+    follow,
+    outcome,
+)
+from controller.decisions.plan import Action, Launch, Note, Plan, Release, Stop, Supervise, Void
+from controller.errors import Terminal
+
+LOOK_AGAIN = 1.0  # seconds until the next look at something that is about to change
+STOP_GRACE_EXTRA = 2.0  # seconds after the grace period until a stop is asked for again
+
+UNSEEN = Observation(Evidence.UNKNOWN, message="the attempt was not observed")
+
+
+def decide(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host, now: datetime) -> Plan:
+    """Decide about the active attempt of `status`; arguments as in `job.decide`."""
+    attempt = status.attempt
+    assert attempt is not None
+    found = seen.attempt or UNSEEN
+    match found.evidence:
+        case Evidence.ALIVE:
+            return _alive(job, status, found, host, now)
+        case Evidence.LAUNCHING:
+            return _launching(job, status, attempt, seen, found, host, now)
+        case Evidence.ABSENT if attempt.state is AttemptState.STARTING:
+            return _intended(job, status, attempt, seen, host, now)
+        case Evidence.UNKNOWN:
+            return _unknown(job, status, attempt, found, now)
+        case _ if found.processes_left:
+            return _sweep(job, status, attempt, found)
+        case _:
+            return _over(job, status, seen, found, now)
+
+
+def wanted_stop(job: BatchJob, now: datetime) -> str:
+    """Why a running attempt of `job` has to stop now, "" where it has not."""
+    if job.spec.cancel:
+        return CANCELED
+    left = active_deadline_left(job, now)
+    if left is not None and left <= 0:
+        return ACTIVE_DEADLINE
+    return SUSPENDED if job.spec.suspend else ""
+
+
+def active_deadline_left(job: BatchJob, now: datetime) -> float | None:
+    """Seconds until spec.activeDeadline is over, None where there is none."""
+    if job.spec.active_deadline is None or job.metadata.creation_timestamp is None:
+        return None
+    return duration_seconds(job.spec.active_deadline) - (now - job.metadata.creation_timestamp).total_seconds()
+
+
+def _alive(job: BatchJob, status: BatchJobStatus, found: Observation, host: Host, now: datetime) -> Plan:
+    assert status.attempt is not None
+    number = status.attempt.number
+    actions: tuple[Action, ...] = () if found.supervised else (Supervise(number),)
+    reason = status.attempt.stop_reason or wanted_stop(job, now)
+    grace = duration_seconds(job.spec.grace_period)
+    if reason:
+        new = status if status.attempt.state is AttemptState.STOPPING else step.stopping(job, status, reason)
+        # A cancel that comes while a suspend stops the attempt makes it the end of the job.
+        if reason != CANCELED and job.spec.cancel:
+            new = step.stopping(job, status, CANCELED)
+        stop = () if found.stop_requested else (Stop(number, reason, grace),)
+        notes = () if new is status else (Note("Stopping", f"attempt {number}: {new.reason}"),)
+        return Plan(new, actions + stop, grace + STOP_GRACE_EXTRA, notes)
+    recorded = status.attempt.state is AttemptState.RUNNING and _running_true(status)
+    age = (now - found.started_at).total_seconds() if found.started_at else host.running_delay
+    if not recorded and 0 <= age < host.running_delay:
+        return Plan(status, actions, host.running_delay - age)
+    if recorded:
+        return Plan(status, actions, active_deadline_left(job, now))
+    new = step.running(job, status, now, found)
+    return Plan(
+        new, actions, active_deadline_left(job, now), (Note("Started", f"attempt {number} runs on {host.name}"),)
+    )
+
+
+def _running_true(status: BatchJobStatus) -> bool:
+    return any(c.type == "Running" and c.status == "True" for c in status.conditions)
+
+
+def _intended(
+    job: BatchJob, status: BatchJobStatus, attempt: Attempt, seen: Observed, host: Host, now: datetime
+) -> Plan:
+    """The intent is recorded, nothing was built: go on with the launch, or make sure that it never happens."""
+    if wanted_stop(job, now) or isinstance(seen.error, Terminal) or seen.starting_for > host.start_timeout:
+        return Plan(status, (Void(attempt.number, _void_message(job, seen, now)),), LOOK_AGAIN)
+    if seen.error is not None:
+        status = _told(job, status, seen, now)
+    return Plan(status, (Launch(attempt.number),), host.running_delay)
+
+
+def _launching(
+    job: BatchJob,
+    status: BatchJobStatus,
+    attempt: Attempt,
+    seen: Observed,
+    found: Observation,
+    host: Host,
+    now: datetime,
+) -> Plan:
+    """Built, not begun. Without a supervisor the launch was cut off in the middle: doing it again does it once."""
+    if wanted_stop(job, now) or isinstance(seen.error, Terminal) or seen.starting_for > host.start_timeout:
+        return Plan(status, (Void(attempt.number, _void_message(job, seen, now)),), LOOK_AGAIN)
+    actions = () if found.supervised else (Launch(attempt.number),)
+    return Plan(_told(job, status, seen, now), actions, LOOK_AGAIN)
+
+
+def _void_message(job: BatchJob, seen: Observed, now: datetime) -> str:
+    if isinstance(seen.error, Terminal):
+        return str(seen.error)
+    return wanted_stop(job, now) or f"not started within {seen.starting_for:.0f} s" + (
+        f": {seen.error}" if seen.error else ""
+    )
+
+
+def _told(job: BatchJob, status: BatchJobStatus, seen: Observed, now: datetime) -> BatchJobStatus:
+    """The last action's error as a condition, so that a person can see why nothing starts."""
+    if seen.error is None:
+        return status
+    return step.mark(job, status, now, ("Running", "False", seen.error.reason, seen.error.message))
+
+
+def _unknown(job: BatchJob, status: BatchJobStatus, attempt: Attempt, found: Observation, now: datetime) -> Plan:
+    """Nothing is proved: the slot stays held until evidence comes, or a person decides."""
+    answer = job.spec.decision
+    if answer is not None and answer.attempt == attempt.number and status.decided < attempt.number:
+        return _decided(job, status, attempt, found, now)
+    ask = (
+        f"attempt {attempt.number}: {found.message or 'no evidence whether it runs'}; its slot stays held. If you know "
+        f"that it is over, set spec.decision to {{attempt: {attempt.number}, action: Restart|Fail}} (holdfast decide)"
+    )
+    new = step.mark(
+        job,
+        status,
+        now,
+        ("Running", "Unknown", "NoEvidence", found.message),
+        ("NeedsDecision", "True", "NoEvidence", ask),
+    )
+    changed = new.conditions != status.conditions
+    notes = (Note("NoEvidence", ask, warning=True),) if changed else ()
+    return Plan(new if changed else status, wake_after=LOOK_AGAIN * 5, notes=notes)
+
+
+def _decided(job: BatchJob, status: BatchJobStatus, attempt: Attempt, found: Observation, now: datetime) -> Plan:
+    assert job.spec.decision is not None
+    action = job.spec.decision.action
+    text = f"attempt {attempt.number}: a person decided: {action.value}"
+    new = status.model_copy(update={"decided": attempt.number})
+    new = step.attempt_over(new, AttemptState.LOST, found, now, "Lost", text)
+    new = step.not_running(job, new, now, "Lost", text)
+    note = Note("Decided", text)
+    if action is DecisionAction.FAIL:
+        return Plan(step.ended(job, new, now, Phase.FAILED, "Lost", text), notes=(note,))
+    new = step.mark(job, new, now, ("NeedsDecision", "False", "Decided", text))
+    return Plan(step.waiting(job, new, now, "Waiting", text), wake_after=0.0, notes=(note,))
+
+
+def _sweep(job: BatchJob, status: BatchJobStatus, attempt: Attempt, found: Observation) -> Plan:
+    """The command is over but processes of it are left: they are ended before slot and workspace are given on."""
+    reason = attempt.stop_reason or "Sweep"
+    grace = duration_seconds(job.spec.grace_period) if found.evidence is Evidence.GONE else 0.0
+    return Plan(status, (Stop(attempt.number, reason, grace),), LOOK_AGAIN)
+
+
+def _over(job: BatchJob, status: BatchJobStatus, seen: Observed, found: Observation, now: datetime) -> Plan:
+    assert status.attempt is not None
+    number = status.attempt.number
+    ended = outcome(found, status.attempt.stop_reason or _late_stop(job, found, now))
+    if found.evidence is Evidence.NEVER_STARTED and isinstance(seen.error, Terminal):
+        ended = Outcome(AttemptState.FAILED, seen.error.reason, seen.error.message, final=True)
+    new, note = follow(job, status, found, ended, now)
+    output = Output(bytes=found.output_bytes, location=seen.output)
+    new = new.model_copy(update={"output": output})
+    return Plan(new, (Release(number, keep_record=True),), 0.0 if not step.finished(new) else None, (note,))
+
+
+def _late_stop(job: BatchJob, found: Observation, now: datetime) -> str:
+    """An attempt that was voided because of a stop never had that stop recorded: it needs no signal."""
+    return wanted_stop(job, now) if found.evidence is Evidence.NEVER_STARTED else ""

@@ -1,0 +1,85 @@
+"""The scheduling cycle: who starts now (requirements 2.1-2.4, design 4).
+
+Pure: it is given what holds slots and who waits, in order, and answers who is admitted. The numbers in the code are
+the steps of the design. A candidate that cannot start is passed over and keeps its place.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from controller.decisions.order import Candidate
+
+QueueName = tuple[str, str]  # (namespace, name)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """One queue as the cycle sees it.
+
+    Args:
+        name: (namespace, name).
+        concurrency: how many of its jobs may hold a slot; None: only the host's limit counts.
+        paused: nothing of it starts.
+        held: how many of its jobs hold a slot: recorded attempts not proved over, and admissions not yet recorded.
+        candidates: its waiting jobs in order; read only as far as slots last.
+    """
+
+    name: QueueName
+    concurrency: int | None
+    paused: bool
+    held: int
+    candidates: Iterable[Candidate]
+
+
+def free_slots(queue: QueueView, host_free: int) -> int:
+    """How many jobs of `queue` may start now, given `host_free` slots of the whole host. Never negative."""
+    if queue.paused:
+        return 0
+    own = host_free if queue.concurrency is None else queue.concurrency - queue.held
+    return max(0, min(own, host_free))
+
+
+def cycle(
+    queues: Iterable[QueueView], host_limit: int, host_held: int, startable: Callable[[Candidate], bool]
+) -> list[Candidate]:
+    """One scheduling cycle over all queues of the host.
+
+    Args:
+        queues: every queue with candidates.
+        host_limit: attempts at once on this host (`maxRunning`); 0 while the gate is shut or the disk is full.
+        host_held: slots held by all jobs of all queues, those included that are in none of `queues`.
+        startable: whether a candidate can start now (not backing off, its environment was found).
+
+    Returns:
+        The admitted candidates, in the order of their start.
+    """
+    # 1 count what holds a slot: `held` and `host_held` are counted by the caller from recorded attempts.
+    # 2 free slots of the host and of each queue
+    host_free = max(0, host_limit - host_held)
+    views = {queue.name: queue for queue in queues}
+    free = {name: free_slots(queue, host_free) for name, queue in views.items()}
+    # 3 candidates in order: merged over the queues, so that the host's last slot goes to the first in line of all
+    merged = heapq.merge(*(_while_free(queue, free) for queue in views.values()))
+    admitted: list[Candidate] = []
+    for waiting, name in merged:
+        if host_free == 0:
+            break
+        # 4 can it start? if not it is passed over and keeps its place
+        if free[name] == 0 or not startable(waiting):
+            continue
+        # 5 admit
+        admitted.append(waiting)
+        free[name] -= 1
+        host_free -= 1
+    return admitted
+
+
+def _while_free(queue: QueueView, free: Mapping[QueueName, int]) -> Iterator[tuple[Candidate, QueueName]]:
+    """The queue's candidates until its slots are used up: a cycle's cost is its admissions, not the queue's length."""
+    for waiting in queue.candidates:
+        if free[queue.name] == 0:
+            return
+        yield waiting, queue.name

@@ -1,0 +1,59 @@
+"""What a decision about a job is given besides the job itself: the host, and what was observed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controller.decisions.observed import Observation
+from controller.errors import HoldfastError
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The host that this controller runs attempts on.
+
+    Args:
+        state_id: identity of its state directory.
+        name: host name, for people.
+        running_delay: seconds after which a live attempt is recorded as Running.
+        start_timeout: seconds after which an attempt that did not start is voided.
+        executors: names of the executors that are enabled.
+    """
+
+    state_id: str
+    name: str
+    running_delay: float = 0.2
+    start_timeout: float = 120.0
+    executors: frozenset[str] = frozenset({"Process"})
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that was read for one decision about a job.
+
+    Args:
+        attempt: the newest attempt, where there is one that is not proved over (or one known only from disk).
+        known: numbers of this job's attempts found in run directories; None: they could not be read.
+        annotations: what the newest known attempt carried, to rebuild a wiped status.
+        starting_for: seconds (monotonic) since this controller first saw the attempt Starting.
+        sequence: place in creation order, None while it is not known yet.
+        granted: the scheduling cycle gave this job a slot.
+        blocked: why it cannot start now: (reason, message), or None.
+        position: 0-based position in its queue, None where it does not wait.
+        eta: seconds until it starts, None where nothing starts.
+        error: what the last action for this job failed with.
+        output: where the newest attempt's output is, as `host:path`.
+    """
+
+    attempt: Observation | None = None
+    known: tuple[int, ...] | None = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    starting_for: float = 0.0
+    sequence: int | None = None
+    granted: bool = False
+    blocked: tuple[str, str] | None = None
+    position: int | None = None
+    eta: float | None = None
+    error: HoldfastError | None = None
+    output: str = ""

@@ -1,0 +1,156 @@
+"""The decision about one BatchJob: (declared, recorded, observed, now) -> Plan.
+
+Order of the questions: is it over? was its status lost? does an attempt run? shall it end? may it start?
+Every recorded state has a row here and every row has a way out; `tests/unit/test_decide_job.py` walks them all.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from controller.api.batchjob import BatchJob, DecisionAction
+from controller.api.batchjob_status import Attempt, AttemptState, BatchJobStatus, Phase
+from controller.api.units import duration_seconds
+from controller.decisions import active
+from controller.decisions import status as step
+from controller.decisions.inputs import Host, Observed
+from controller.decisions.outcome import ACTIVE_DEADLINE, suspended
+from controller.decisions.plan import Delete, Launch, Note, Plan
+from controller.decisions.validate import invalid
+
+
+def decide(job: BatchJob, seen: Observed, host: Host, now: datetime) -> Plan:
+    """Decide about `job`, whose recorded status is `job.status`.
+
+    Args:
+        job: declared and recorded.
+        seen: what was observed for this decision.
+        host: where attempts run.
+        now: wall clock, timezone-aware UTC.
+    """
+    status = job.status
+    if step.finished(status):
+        return _finished(job, now)
+    if status.attempt is None and seen.known:
+        status = rebuild(job, status, seen, host)
+    if step.active(status) is not None:
+        return active.decide(job, status, seen, host, now)
+    if job.spec.cancel:
+        return _end(job, status, now, Phase.CANCELED, "Canceled", "spec.cancel is true")
+    if (left := active.active_deadline_left(job, now)) is not None and left <= 0:
+        return _end(
+            job, status, now, Phase.FAILED, ACTIVE_DEADLINE, f"not over {job.spec.active_deadline} after creation"
+        )
+    if job.metadata.deletion_timestamp is not None:
+        return Plan(status)
+    if (fault := invalid(job.spec, host.executors)) is not None:
+        return _end(job, status, now, Phase.FAILED, fault[0], fault[1])
+    if status.phase is Phase.WAITING:
+        plan = _waiting_for_person(job, status, now)
+    elif job.spec.suspend:
+        plan = Plan(status if status.phase is Phase.SUSPENDED else _sequenced(suspended(job, status, now), seen))
+    else:
+        plan = _queued(job, status, seen, host, now)
+    return _wake_by(plan, left)
+
+
+def rebuild(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host) -> BatchJobStatus:
+    """A status that was wiped, from the run directories (requirement 1.3): the newest attempt goes on."""
+    number = max(seen.known or (1,))
+    notes = seen.annotations
+    attempt = Attempt(
+        id=f"{job.metadata.uid}.{number}",
+        number=number,
+        state=AttemptState.RUNNING if seen.attempt and seen.attempt.started_at else AttemptState.STARTING,
+        state_id=host.state_id,
+        host=host.name,
+        started_at=seen.attempt.started_at if seen.attempt else None,
+    )
+    update = {
+        "attempt": attempt,
+        "phase": Phase.RUNNING if attempt.state is AttemptState.RUNNING else Phase.STARTING,
+        "sequence": int(notes["sequence"]) if "sequence" in notes else seen.sequence,
+        "failures": int(notes.get("failures", 0)),
+        "losses": int(notes.get("losses", 0)),
+        "decided": int(notes.get("decided", 0)),
+    }
+    return status.model_copy(update=update)
+
+
+def counters(status: BatchJobStatus) -> dict[str, str]:
+    """What an attempt carries so that `rebuild` can bring the counters back."""
+    values = {"sequence": status.sequence, "failures": status.failures, "losses": status.losses}
+    return {name: str(value) for name, value in (values | {"decided": status.decided}).items() if value is not None}
+
+
+def _finished(job: BatchJob, now: datetime) -> Plan:
+    ended_at = job.status.finished_at
+    if job.spec.ttl_after_finished is None or ended_at is None:
+        return Plan(job.status)
+    left = duration_seconds(job.spec.ttl_after_finished) - (now - ended_at).total_seconds()
+    return Plan(job.status, wake_after=left) if left > 0 else Plan(job.status, actions=(Delete(),))
+
+
+def _end(job: BatchJob, status: BatchJobStatus, now: datetime, phase: Phase, reason: str, message: str) -> Plan:
+    note = Note(phase.value, message, warning=phase is Phase.FAILED)
+    return Plan(step.ended(job, status, now, phase, reason, message), notes=(note,))
+
+
+def _waiting_for_person(job: BatchJob, status: BatchJobStatus, now: datetime) -> Plan:
+    answer, attempt = job.spec.decision, status.attempt
+    if attempt is None or answer is None or answer.attempt != attempt.number or status.decided >= attempt.number:
+        return Plan(status)
+    text = f"attempt {attempt.number}: a person decided: {answer.action.value}"
+    status = status.model_copy(update={"decided": attempt.number})
+    if answer.action is DecisionAction.FAIL:
+        return _end(job, status, now, Phase.FAILED, attempt.reason or "Lost", text)
+    new = step.mark(job, status, now, ("NeedsDecision", "False", "Decided", text))
+    return Plan(step.waiting(job, new, now, "Waiting", text), wake_after=0.0, notes=(Note("Decided", text),))
+
+
+def _queued(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host, now: datetime) -> Plan:
+    if seen.known is None:
+        message = "the run directories cannot be read, so it is not proved that no attempt of this job exists"
+        return Plan(step.waiting(job, status, now, "StateUnreadable", message), wake_after=5.0)
+    backing_off = retry_left(job, status, now)
+    if seen.granted and backing_off <= 0 and seen.blocked is None:
+        number = max(status.attempt.number if status.attempt else 0, *seen.known, 0) + 1
+        new = _sequenced(step.admitted(job, status, now, number, host.state_id, host.name), seen)
+        return Plan(new, (Launch(number),), host.running_delay)
+    if backing_off > 0:
+        return Plan(status, wake_after=backing_off)
+    reason, message = seen.blocked or ("Waiting", "waits for its turn in the queue")
+    recorded = status.phase is Phase.QUEUED and status.reason == ("" if reason == "Waiting" else reason)
+    if recorded and seen.blocked is None:
+        return Plan(status)
+    new = step.waiting(job, status, now, reason, message)
+    return Plan(_placed(_sequenced(new, seen), status, seen, now))
+
+
+def retry_left(job: BatchJob, status: BatchJobStatus, now: datetime) -> float:
+    """Seconds of backoff left; a clock that was set back cannot make it longer than maxBackoff (at least 60 s)."""
+    if status.retry_at is None:
+        return 0.0
+    left = (status.retry_at - now).total_seconds()
+    return left if 0 < left <= max(60.0, duration_seconds(job.spec.retry.max_backoff)) else 0.0
+
+
+def _sequenced(status: BatchJobStatus, seen: Observed) -> BatchJobStatus:
+    if status.sequence is not None or seen.sequence is None:
+        return status
+    return status.model_copy(update={"sequence": seen.sequence})
+
+
+def _placed(new: BatchJobStatus, old: BatchJobStatus, seen: Observed, now: datetime) -> BatchJobStatus:
+    """Position and estimate are written once, with the first Queued: exact ones would be O(n) writes a start."""
+    if old.phase is Phase.QUEUED or seen.position is None:
+        return new
+    eta = now + timedelta(seconds=seen.eta) if seen.eta is not None else None
+    return new.model_copy(update={"queue_position": seen.position + 1, "estimated_start_time": eta})
+
+
+def _wake_by(plan: Plan, left: float | None) -> Plan:
+    if left is None:
+        return plan
+    wake = left if plan.wake_after is None else min(left, plan.wake_after)
+    return Plan(plan.status, plan.actions, wake, plan.notes)

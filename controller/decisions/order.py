@@ -1,0 +1,33 @@
+"""The order of a queue: (priority descending, sequence, creation time, uid) (requirement 2.1, design 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from controller.api.batchjob import BatchJob
+
+OrderKey = tuple[int, int, float, str]
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Candidate:
+    """A waiting job in its place; sorts as it starts."""
+
+    order: OrderKey
+    namespace: str
+    name: str
+
+    @property
+    def uid(self) -> str:
+        """uid of the job."""
+        return self.order[3]
+
+
+def candidate(job: BatchJob, sequence: int) -> Candidate:
+    """The place of `job`, whose sequence is `sequence` (recorded, or about to be)."""
+    created = job.metadata.creation_timestamp or _EPOCH
+    order = (-job.spec.priority, sequence, created.timestamp(), job.metadata.uid)
+    return Candidate(order, job.metadata.namespace, job.metadata.name)

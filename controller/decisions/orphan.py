@@ -1,0 +1,54 @@
+"""The decision about a run directory: does it still belong to somebody (requirement 7.6)?
+
+Missing is not proof: an owner is gone only where an uncached read said so, and nothing alive is ever removed.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from controller.decisions.observed import Evidence, Observation
+from controller.decisions.plan import Action, Release, Stop, Void
+
+GRACE_SECONDS = 30.0  # between TERM and KILL of what a deleted job left running
+MANY = 3  # more ownerless directories than this...
+MANY_SHARE = 0.10  # ...and over this share of all live ones: a person decides (design 9)
+
+
+class Owner(StrEnum):
+    """What is known of the BatchJob that a run directory names."""
+
+    PRESENT = "Present"
+    GONE = "Gone"  # an uncached GET answered 404 naming it, or another uid lives under its name
+    UNKNOWN = "Unknown"
+
+
+def decide_orphan(number: int, found: Observation, owner: Owner, kept: bool) -> tuple[Action, ...]:
+    """What to do with the run directory of attempt `number`.
+
+    Args:
+        found: what was observed of the attempt.
+        owner: of the directory.
+        kept: the recorded status still names this attempt (the newest, or one in its history).
+    """
+    if owner is Owner.UNKNOWN or found.evidence is Evidence.UNKNOWN:
+        return ()
+    if owner is Owner.PRESENT:
+        over = found.evidence in (Evidence.ENDED, Evidence.NEVER_STARTED, Evidence.GONE) and not found.processes_left
+        return (Release(number, keep_record=False),) if over and not kept else ()
+    match found.evidence:
+        case Evidence.ABSENT:
+            return ()
+        case Evidence.LAUNCHING:
+            return (Void(number, "its BatchJob was deleted"),)
+        case Evidence.ALIVE:
+            return (Stop(number, "Deleted", GRACE_SECONDS),)
+        case _ if found.processes_left:
+            return (Stop(number, "Deleted", 0.0),)
+        case _:
+            return (Release(number, keep_record=False),)
+
+
+def too_many(ownerless: int, live: int) -> bool:
+    """Whether so much looks ownerless at once that more likely the view is wrong than the world."""
+    return ownerless > MANY and ownerless > MANY_SHARE * live

@@ -1,0 +1,140 @@
+"""Steps from one recorded status of a job to the next: each is one row of its life, none does I/O.
+
+(none) ─> Queued ─> Starting ─> Running ─> Succeeded | Failed | Canceled
+            ^          │  │        │
+            └──────────┴──┴────────┤ retry, loss, suspend + resume: a new attempt, never an old one again
+                                   └─> Waiting (a person decides), Suspended
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from controller.api.batchjob import BatchJob
+from controller.api.batchjob_status import HISTORY_LENGTH, Attempt, AttemptState, BatchJobStatus, Phase
+from controller.api.conditions import ConditionStatus, is_true, with_condition
+from controller.decisions.observed import Observation
+
+Row = tuple[str, ConditionStatus, str, str]  # type, status, reason, message of a condition
+
+MAX_TEXT = 2048  # bound of attempt.message in the schema
+
+
+def finished(status: BatchJobStatus) -> bool:
+    """Whether the job has ended for good."""
+    return is_true(status.conditions, "Finished")
+
+
+def active(status: BatchJobStatus) -> Attempt | None:
+    """The attempt that holds a slot: recorded and not proved over."""
+    return status.attempt if status.attempt is not None and not status.attempt.state.over else None
+
+
+def mark(job: BatchJob, status: BatchJobStatus, now: datetime, *rows: Row) -> BatchJobStatus:
+    """`status` with the conditions of `rows` (type, status, reason, message) set for the job's generation."""
+    conditions = status.conditions
+    for kind, value, reason, message in rows:
+        conditions = with_condition(conditions, kind, value, reason, message, job.metadata.generation, now)
+    return status.model_copy(update={"conditions": conditions, "observed_generation": job.metadata.generation})
+
+
+def with_attempt(status: BatchJobStatus, **changes: object) -> BatchJobStatus:
+    """`status` with fields of its attempt changed."""
+    assert status.attempt is not None
+    return status.model_copy(update={"attempt": status.attempt.model_copy(update=changes)})
+
+
+def waiting(job: BatchJob, status: BatchJobStatus, now: datetime, reason: str, message: str) -> BatchJobStatus:
+    """Queued: not admitted, for `reason`."""
+    new = mark(job, status, now, ("Admitted", "False", reason, message))
+    return new.model_copy(update={"phase": Phase.QUEUED, "reason": "" if reason == "Waiting" else reason})
+
+
+def admitted(
+    job: BatchJob, status: BatchJobStatus, now: datetime, number: int, state_id: str, host: str
+) -> BatchJobStatus:
+    """Starting: admission and start intent in one record (design 4)."""
+    history = status.history if status.attempt is None else (*status.history, status.attempt)[-HISTORY_LENGTH:]
+    attempt = Attempt(
+        id=f"{job.metadata.uid}.{number}",
+        number=number,
+        state=AttemptState.STARTING,
+        executor=job.spec.executor.value,
+        state_id=state_id,
+        host=host,
+        admitted_at=now,
+    )
+    update = {
+        "phase": Phase.STARTING,
+        "reason": "",
+        "attempt": attempt,
+        "history": history,
+        "retry_at": None,
+        "queue_position": None,
+        "estimated_start_time": None,
+    }
+    new = mark(job, status, now, ("Admitted", "True", "Admitted", f"attempt {number} may start"))
+    return new.model_copy(update=update)
+
+
+def running(job: BatchJob, status: BatchJobStatus, now: datetime, observed: Observation) -> BatchJobStatus:
+    """Running: the command is proved to run."""
+    new = with_attempt(status, state=AttemptState.RUNNING, started_at=observed.started_at)
+    rows = _close(status, "NeedsDecision", "Started")
+    new = mark(job, new, now, ("Running", "True", "Started", f"attempt {_number(new)} runs"), *rows)
+    return new.model_copy(update={"phase": Phase.RUNNING, "reason": ""})
+
+
+def stopping(job: BatchJob, status: BatchJobStatus, reason: str) -> BatchJobStatus:
+    """Stopping: recorded before the first signal."""
+    new = with_attempt(status, state=AttemptState.STOPPING, stop_reason=reason)
+    return new.model_copy(
+        update={"phase": Phase.STOPPING, "reason": reason, "observed_generation": job.metadata.generation}
+    )
+
+
+def attempt_over(
+    status: BatchJobStatus, state: AttemptState, observed: Observation, now: datetime, reason: str, message: str
+) -> BatchJobStatus:
+    """The attempt is over as `state`; what follows for the job is recorded in the same PATCH by the caller."""
+    record = observed.exit
+    attempt = status.attempt
+    assert attempt is not None
+    return with_attempt(
+        status,
+        state=state,
+        started_at=observed.started_at or attempt.started_at,
+        finished_at=record.finished_at if record else now,
+        exit_code=record.code if record else None,
+        signal=record.signal if record else None,
+        reason=reason,
+        message=message[:MAX_TEXT],
+    )
+
+
+def ended(
+    job: BatchJob, status: BatchJobStatus, now: datetime, phase: Phase, reason: str, message: str
+) -> BatchJobStatus:
+    """The end of the job: Finished, and Complete or Failed."""
+    kind = "Complete" if phase is Phase.SUCCEEDED else "Failed"
+    closed = _close(status, "Running", phase.value) + _close(status, "NeedsDecision", phase.value)
+    new = mark(job, status, now, *closed, (kind, "True", reason, message), ("Finished", "True", phase.value, message))
+    update = {"phase": phase, "reason": "" if phase is Phase.SUCCEEDED else reason, "finished_at": now}
+    update |= {"retry_at": None, "queue_position": None, "estimated_start_time": None}
+    return new.model_copy(update=update)
+
+
+def not_running(job: BatchJob, status: BatchJobStatus, now: datetime, reason: str, message: str) -> BatchJobStatus:
+    """The attempt ended, the job goes on: Running is no longer true."""
+    if not any(c.type == "Running" for c in status.conditions):
+        return status
+    return mark(job, status, now, ("Running", "False", reason, message))
+
+
+def _close(status: BatchJobStatus, kind: str, reason: str) -> list[Row]:
+    return [(kind, "False", reason, "")] if any(c.type == kind for c in status.conditions) else []
+
+
+def _number(status: BatchJobStatus) -> int:
+    assert status.attempt is not None
+    return status.attempt.number
