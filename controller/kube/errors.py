@@ -69,6 +69,10 @@ class Invalid(Terminal):
     """The API server refused what was sent."""
 
 
+class OlderEtcd(Terminal):
+    """A LIST is older than what was seen of the same kind before: etcd was replaced or restored; a person decides."""
+
+
 def error_of(what: str, status: int, headers: Mapping[str, str], body: bytes) -> HoldfastError:
     """The error that an HTTP answer stands for.
 
