@@ -1,0 +1,191 @@
+"""Certificates and kubeconfigs of the local control plane.
+
+`ensure` makes what is missing and renews what ends soon or no longer fits; what is still good is never touched, so that
+running clients stay trusted. Keys are 0600. All of it lies below `Home.pki`.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import yaml
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from controller.files import atomic
+
+CA_DAYS = 3650
+LEAF_DAYS = 365
+RENEW_DAYS = 60
+# Clocks step: a certificate made just now must hold for a client whose clock is behind.
+BACKDATE = timedelta(days=1)
+SERVING_NAMES: list[x509.GeneralName] = [
+    x509.DNSName("localhost"),
+    x509.DNSName("kubernetes.default.svc"),
+    x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    x509.IPAddress(ipaddress.ip_address("10.0.0.1")),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Pki:
+    """Where the files are; each pair is `<name>.crt` and `<name>.key`."""
+
+    directory: Path
+
+    def crt(self, name: str) -> Path:
+        return self.directory / f"{name}.crt"
+
+    def key(self, name: str) -> Path:
+        return self.directory / f"{name}.key"
+
+
+def ensure(pki: Pki, now: datetime | None = None) -> frozenset[str]:
+    """Make or renew CA, serving certificate, client certificates and the key pair for service accounts.
+
+    Args:
+        now: the time to judge by, timezone-aware; None is the clock.
+
+    Returns:
+        Names of the pairs that were written, empty where all was good.
+    """
+    now = now or datetime.now(UTC)
+    written: set[str] = set()
+    if not _good(pki, "ca", None, now):
+        key = ec.generate_private_key(ec.SECP256R1())
+        _write(pki, "ca", _certificate(_name("holdfast"), key, None, now), key)
+        written.add("ca")
+    ca = x509.load_pem_x509_certificate(pki.crt("ca").read_bytes())
+    for name, subject in (
+        ("serving", _name("kube-apiserver")),
+        ("admin", _name("admin", "system:masters")),
+        ("controller-manager", _name("system:kube-controller-manager")),
+    ):
+        if not _good(pki, name, ca, now):
+            key = ec.generate_private_key(ec.SECP256R1())
+            _write(pki, name, _certificate(subject, key, _issuer(pki), now, serving=name == "serving"), key)
+            written.add(name)
+    if not (pki.key("service-accounts").exists() and pki.crt("service-accounts").exists()):
+        pair = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        atomic.write_atomic(pki.key("service-accounts"), _pem(pair), 0o600)
+        public = pair.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        atomic.write_atomic(pki.crt("service-accounts"), public, 0o600)
+        written.add("service-accounts")
+    return frozenset(written)
+
+
+def kubeconfig(pki: Pki, client: str, server: str) -> bytes:
+    """A kubeconfig with everything in it, for the client certificate `client` at the URL `server`."""
+
+    def embedded(path: Path) -> str:
+        return base64.b64encode(path.read_bytes()).decode()
+
+    user = {
+        "client-certificate-data": embedded(pki.crt(client)),
+        "client-key-data": embedded(pki.key(client)),
+    }
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [
+            {
+                "name": "holdfast",
+                "cluster": {"server": server, "certificate-authority-data": embedded(pki.crt("ca"))},
+            }
+        ],
+        "users": [{"name": client, "user": user}],
+        "contexts": [{"name": "holdfast", "context": {"cluster": "holdfast", "user": client, "namespace": "default"}}],
+        "current-context": "holdfast",
+    }
+    return yaml.safe_dump(content, sort_keys=False).encode()
+
+
+def _name(common_name: str, organization: str | None = None) -> x509.Name:
+    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
+    if organization is not None:
+        attributes.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
+    return x509.Name(attributes)
+
+
+def _good(pki: Pki, name: str, ca: x509.Certificate | None, now: datetime) -> bool:
+    """Whether the pair can be read, belongs together, comes from `ca` and does not end soon."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pki.crt(name).read_bytes())
+        key = serialization.load_pem_private_key(pki.key(name).read_bytes(), None)
+    except (FileNotFoundError, ValueError):
+        return False
+    if key.public_key() != certificate.public_key():  # killed between the two writes
+        return False
+    if ca is not None:
+        try:
+            certificate.verify_directly_issued_by(ca)
+        except (InvalidSignature, TypeError, ValueError):  # made by a CA that was since renewed or removed
+            return False
+    return certificate.not_valid_after_utc - now > timedelta(days=RENEW_DAYS)
+
+
+def _issuer(pki: Pki) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = serialization.load_pem_private_key(pki.key("ca").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return x509.load_pem_x509_certificate(pki.crt("ca").read_bytes()), key
+
+
+def _certificate(
+    subject: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None,
+    now: datetime,
+    serving: bool = False,
+) -> x509.Certificate:
+    is_ca = issuer is None
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject if issuer is None else issuer[0].subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATE)
+        .not_valid_after(now + timedelta(days=CA_DAYS if is_ca else LEAF_DAYS))
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+        .add_extension(_key_usage(is_ca), critical=True)
+    )
+    if not is_ca:
+        usage = ExtendedKeyUsageOID.SERVER_AUTH if serving else ExtendedKeyUsageOID.CLIENT_AUTH
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    if serving:
+        builder = builder.add_extension(x509.SubjectAlternativeName(SERVING_NAMES), critical=False)
+    return builder.sign(key if issuer is None else issuer[1], hashes.SHA256())
+
+
+def _key_usage(is_ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=not is_ca,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=is_ca,
+        crl_sign=is_ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _write(pki: Pki, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    atomic.write_atomic(pki.key(name), _pem(key), 0o600)
+    atomic.write_atomic(pki.crt(name), certificate.public_bytes(serialization.Encoding.PEM), 0o600)

@@ -1,0 +1,70 @@
+"""What `up` records about itself and each server, for the next `up`, for `down` and for `status`.
+
+One JSON file per component below `Home.components`, replaced atomically. A damaged one counts as absent: the servers
+are then found by their marker (`process.find_marked`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from controller.files import atomic
+from controller.local.process import ProcessIdentity
+
+
+class State(StrEnum):
+    """State of one component, or of `up` as a whole."""
+
+    STOPPED = "Stopped"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    BACKOFF = "Backoff"
+    STOPPING = "Stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One component as `up` knows it.
+
+    Args:
+        process: of the running process, None while there is none.
+        restarts: how often it was started again since this `up` began to look after it.
+        port: TCP port on loopback, None where it has none.
+        fingerprint: names what was started: arguments, binary and environment; another one is not adopted.
+        started_at: RFC 3339 UTC, "" before the first start.
+        message: how it ended last, or why it is not ready; "" where there is nothing to say.
+    """
+
+    name: str
+    state: State = State.STOPPED
+    process: ProcessIdentity | None = None
+    restarts: int = 0
+    port: int | None = None
+    fingerprint: str = ""
+    started_at: str = ""
+    message: str = ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the recorded process runs now."""
+        return self.process is not None and self.process.alive()
+
+
+def write(path: Path, record: Record) -> None:
+    """Replace the record at `path`; raises OSError where the disk does not take it."""
+    atomic.write_atomic(path, json.dumps(asdict(record), indent=1).encode(), 0o600)
+
+
+def read(path: Path) -> Record | None:
+    """The record at `path`; None where there is none that can be read."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+        process = content.pop("process")
+        state = State(content.pop("state"))
+        return Record(**content, state=state, process=None if process is None else ProcessIdentity(**process))
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        return None
