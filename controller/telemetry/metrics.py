@@ -17,7 +17,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 KINDS = ("BatchJob", "JobQueue")
 API_KINDS = (*KINDS, "ConfigMap", "Secret", "Event", "Namespace", "CustomResourceDefinition")
-VERBS = ("get", "list", "create", "patch", "patch_status", "delete")
+VERBS = ("get", "list", "watch", "create", "patch", "patch_status", "delete")
 CODES = ("2xx", "404", "409", "4xx", "5xx", "unreachable")
 PHASES = ("Queued", "Starting", "Running", "Stopping", "Waiting", "Suspended", "Succeeded", "Failed", "Canceled")
 OUTCOMES = ("Succeeded", "Failed", "Canceled", "Suspended", "Lost", "NeverStarted")

@@ -1,0 +1,237 @@
+"""The watch: kopf embedded, reduced to telling events (design 2). kopf itself writes nothing to the cluster.
+
+Promises: every event of every kind reaches `on_event`, through disconnects, 410s and restarts of the API server;
+deletions that happened while no watch was open are not told (that is what `sync.recheck` is for, and what `on_list`
+announces). A lasting refusal or 5xx ends `run_watch` with the error: the process exits non-zero and is restarted.
+
+Only `on.event` and `on.login` are used, in a registry of our own: the other handlers of kopf write annotations, add
+finalizers or keep a task for each object. Tasks younger than kopf are cancelled when it ends, so set `stop` last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import kopf
+from kubernetes.aio.client.api_client import ApiClient
+
+from controller.api.keys import GROUP, VERSION
+from controller.errors import Transient
+from controller.kube import config
+from controller.kube.kinds import SERVED
+from controller.telemetry.metrics import Metrics, code_class
+
+WATCHED = ("BatchJob", "JobQueue")
+LISTED = "LISTED"  # type of an event that comes from a LIST, not from a change
+PAGE = 500  # objects per page of kopf's LIST: all at once would be 200 MB of dicts at 10,000 objects
+PATIENCE = (1, 1, 2, 3, *[5] * 60)  # seconds between tries: five minutes of 403 or 5xx are lasting
+QUIET_SECONDS = 30.0
+
+OnEvent = Callable[[str, str, dict[str, Any]], None]
+
+
+async def run_watch(
+    kubeconfig: Path | None,
+    on_event: OnEvent,
+    stop: asyncio.Event,
+    ready: asyncio.Event | None = None,
+    namespaces: Sequence[str] | None = None,
+    *,
+    kinds: Iterable[str] = WATCHED,
+    on_list: Callable[[str], None] | None = None,
+    install_signals: Callable[[], None] | None = None,
+    metrics: Metrics | None = None,
+    version: str = "unknown",
+) -> None:
+    """Tell events until `stop` is set.
+
+    Args:
+        kubeconfig: as `config.load` takes it.
+        on_event: called in the event loop with kind, type (LISTED, ADDED, MODIFIED, DELETED) and the raw object, per
+            object in order; it must neither wait nor raise (kopf logs what is raised and goes on).
+        ready: set once the watches of all kinds are open.
+        namespaces: only these; None: the whole cluster.
+        on_list: called with the kind when a LIST of it has begun anew: deletions may have been missed before it.
+        install_signals: kopf takes SIGINT and SIGTERM for itself; called right after that to take them back.
+
+    Raises:
+        Exception: what kopf ended with: a lasting 403 or 5xx, an unknown error in a watch.
+        Transient: kopf ended by itself, without an error.
+    """
+    kinds = tuple(kinds)
+    session = _Sessions(kubeconfig, kinds, ready, on_list, metrics, version)
+    running = asyncio.all_tasks()
+    _quieten()
+    tasks = await kopf.spawn_tasks(
+        registry=_registry(kinds, on_event, session, metrics),
+        settings=_settings(),
+        standalone=True,
+        clusterwide=namespaces is None,
+        namespaces=namespaces or (),
+        stop_flag=stop,
+        identity="holdfast",  # type: ignore[arg-type]  # unused without peering; the default asks the host for names
+    )
+    if install_signals is not None:
+        install_signals()  # nothing was awaited since kopf took them: no signal can have been lost
+    await kopf.run_tasks(tasks, ignored=running)
+    if not stop.is_set():
+        raise Transient("WatchEnded", "the watch ended by itself; the controller has to be restarted")
+
+
+def _registry(
+    kinds: Iterable[str], on_event: OnEvent, session: _Sessions, metrics: Metrics | None
+) -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+    kopf.on.login(registry=registry, id="login")(session.login)
+    for kind in kinds:
+        kopf.on.event(GROUP, VERSION, SERVED[kind].plural, id=kind, registry=registry)(_teller(kind, on_event, metrics))
+    return registry
+
+
+def _teller(kind: str, on_event: OnEvent, metrics: Metrics | None) -> Any:
+    async def tell(event: Any, **_: Any) -> None:  # a coroutine: kopf runs plain functions in threads
+        what = event["type"] or LISTED
+        if metrics is not None:
+            metrics.watch_events.labels(kind, what).inc()
+        on_event(kind, what, event["object"])
+
+    return tell
+
+
+def _settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True  # the CRDs are served before we start, and stay
+    settings.process.ultimate_exiting_timeout = None  # ours to decide
+    settings.queueing.worker_limit = None
+    settings.queueing.idle_timeout = 0.05  # seconds a task per object outlives its last event
+    settings.watching.inactivity_timeout = 70
+    settings.watching.server_timeout = 300
+    settings.watching.connect_timeout = 5
+    settings.watching.chunk_size = PAGE
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.networking.error_backoffs = PATIENCE
+    settings.persistence.finalizer = f"{GROUP}/never-on-any-object"  # kopf removes what equals this
+    settings.persistence.diffbase_storage = _NoDiffBase()
+    settings.persistence.progress_storage = _NoProgress()
+    return settings
+
+
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Keeps no last-handled state: nothing of ours asks for a difference, and the default copies each object."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Keeps no progress: the handlers of on.event have none."""
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
+class _Sessions:
+    """Logs kopf in with the official client's connection, and looks at its requests: it tells no reconnects itself."""
+
+    def __init__(
+        self,
+        kubeconfig: Path | None,
+        kinds: Sequence[str],
+        ready: asyncio.Event | None,
+        on_list: Callable[[str], None] | None,
+        metrics: Metrics | None,
+        version: str,
+    ) -> None:
+        self._kubeconfig = kubeconfig
+        self._kinds = {f"/{SERVED[kind].plural}": kind for kind in kinds}
+        self._ready = ready
+        self._on_list = on_list
+        self._metrics = metrics
+        self._agent = f"holdfast-controller/{version}"
+        self._not_open = set(kinds)
+
+    async def login(self, **_: Any) -> kopf.AiohttpSession:
+        """A fresh session; kopf asks again after a 401, so that rotated tokens are read anew."""
+        configuration = await config.load(self._kubeconfig)
+        config.tune(configuration, connections=0)
+        trace = aiohttp.TraceConfig(lambda trace_request_ctx=None: SimpleNamespace(began=0.0))  # type: ignore[arg-type]
+        trace.on_request_start.append(self._started)
+        trace.on_request_end.append(self._ended)
+        configuration.trace_configs = [trace]
+        headers = {"User-Agent": self._agent}
+        client: Any = ApiClient(configuration)
+        await client.update_params_for_auth(headers, [], ["BearerToken"], "", "GET", None)
+        configuration.client_session_kwargs = (configuration.client_session_kwargs or {}) | {"headers": headers}
+        session = client.rest_client._create_pool_manager()  # its documented hook for the session it would use
+        return kopf.AiohttpSession(server=configuration.host, aiohttp_session=session)
+
+    async def _started(self, _: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
+        context.began = time.perf_counter()
+        kind = self._kinds.get(params.url.path[params.url.path.rfind("/") :])
+        query = params.url.query
+        if kind is not None and self._on_list is not None and "watch" not in query and "continue" not in query:
+            self._on_list(kind)
+
+    async def _ended(self, _: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
+        kind = self._kinds.get(params.url.path[params.url.path.rfind("/") :])
+        if kind is None:
+            return
+        watch = "watch" in params.url.query
+        if self._metrics is not None:
+            verb = "watch" if watch else "list"
+            self._metrics.api_requests.labels(verb, kind, code_class(params.response.status)).inc()
+            self._metrics.api_seconds.labels(verb).observe(time.perf_counter() - context.began)
+        if watch and params.response.status == 200:
+            self._not_open.discard(kind)
+            if not self._not_open and self._ready is not None:
+                self._ready.set()
+
+
+class _OncePer(logging.Filter):
+    """Lets one record per source line pass in QUIET_SECONDS: kopf logs each of its tries as an error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[int, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = time.monotonic()
+        if now - self._last.get(record.lineno, -QUIET_SECONDS) < QUIET_SECONDS:
+            return False
+        self._last[record.lineno] = now
+        return True
+
+
+def _quieten() -> None:
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    logging.getLogger("kopf.activities.authentication").setLevel(logging.WARNING)
+    tries = logging.getLogger("kopf._cogs.clients.api")
+    if not any(isinstance(known, _OncePer) for known in tries.filters):
+        tries.addFilter(_OncePer())
