@@ -5,6 +5,7 @@ Unit tests ask for none of these and need no server.
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
 import sys
@@ -58,9 +59,9 @@ def namespace(plane_http: httpx.Client) -> Iterator[str]:
 
 
 @pytest.fixture
-def kubectl(plane: RunningPlane) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`kubectl(*arguments, input=None, check=True, timeout=60)`: the real one; see RunningPlane.run_kubectl."""
-    return plane.run_kubectl
+def kubectl(plane: RunningPlane, namespace: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`kubectl(*arguments, input=None, check=True, timeout=60)`: the real one, in the test's namespace."""
+    return functools.partial(plane.run_kubectl, f"--namespace={namespace}")
 
 
 @pytest.fixture
