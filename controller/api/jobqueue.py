@@ -8,7 +8,7 @@ from pydantic import Field
 
 from controller.api.conditions import Condition
 from controller.api.crd import Column, Names, Rule
-from controller.api.model import Model, ObjectMeta, Time
+from controller.api.model import Model, ObjectMeta
 
 HEAD_LENGTH = 10  # jobs listed in status.head (requirement 2.2)
 
@@ -31,7 +31,6 @@ class QueuedJob(Model):
     name: str = Field(description="Name of the BatchJob.", max_length=253)
     priority: int = Field(default=0, description="Its priority.")
     sequence: int = Field(description="Its sequence.")
-    estimated_start_time: Time | None = Field(default=None, description="Estimate.")
 
 
 class JobQueueStatus(Model):

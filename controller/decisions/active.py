@@ -37,7 +37,7 @@ def decide(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host, no
     found = seen.attempt or UNSEEN
     match found.evidence:
         case Evidence.ALIVE:
-            return _alive(job, status, found, host, now)
+            return _alive(job, status, seen, found, host, now)
         case Evidence.LAUNCHING:
             return _launching(job, status, attempt, seen, found, host, now)
         case Evidence.ABSENT if attempt.state is AttemptState.STARTING:
@@ -67,11 +67,13 @@ def active_deadline_left(job: BatchJob, now: datetime) -> float | None:
     return duration_seconds(job.spec.active_deadline) - (now - job.metadata.creation_timestamp).total_seconds()
 
 
-def _alive(job: BatchJob, status: BatchJobStatus, found: Observation, host: Host, now: datetime) -> Plan:
+def _alive(
+    job: BatchJob, status: BatchJobStatus, seen: Observed, found: Observation, host: Host, now: datetime
+) -> Plan:
     assert status.attempt is not None
     number = status.attempt.number
     actions: tuple[Action, ...] = () if found.supervised else (Supervise(number),)
-    reason = status.attempt.stop_reason or wanted_stop(job, now)
+    reason = status.attempt.stop_reason or wanted_stop(job, now) or seen.evict
     grace = duration_seconds(job.spec.grace_period)
     if reason:
         new = status if status.attempt.state is AttemptState.STOPPING else step.stopping(job, status, reason)

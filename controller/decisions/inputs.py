@@ -42,6 +42,7 @@ class Observed:
         blocked: why it cannot start now: (reason, message), or None.
         position: 0-based position in its queue, None where it does not wait.
         eta: seconds until it starts, None where nothing starts.
+        evict: why the attempt has to stop for the sake of the others (OutputLimit: the disk is filling), or "".
         error: what the last action for this job failed with.
         output: where the newest attempt's output is, as `host:path`.
     """
@@ -55,5 +56,6 @@ class Observed:
     blocked: tuple[str, str] | None = None
     position: int | None = None
     eta: float | None = None
+    evict: str = ""
     error: HoldfastError | None = None
     output: str = ""

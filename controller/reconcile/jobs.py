@@ -1,0 +1,292 @@
+"""The reconciler of BatchJob: observe, decide, record, act (design 1).
+
+Nothing is remembered between two calls that the next process could not find out again: the errors of the last action
+and the moment a start was first seen only make messages better and time limits monotonic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+
+from controller.api.batchjob import BatchJob
+from controller.api.batchjob_status import Attempt, AttemptState
+from controller.api.keys import API_VERSION, Key
+from controller.decisions import status as step
+from controller.decisions.inputs import Host, Observed
+from controller.decisions.job import decide, retry_left
+from controller.decisions.plan import Action, Delete, Launch, Plan, Release, Stop, Supervise, Void
+from controller.errors import HoldfastError, Waiting
+from controller.executors.base import AttemptId, Executor
+from controller.kube.client import Api
+from controller.kube.errors import Conflict, NotFound
+from controller.kube.events import Recorder, Reference
+from controller.kube.store import Store
+from controller.reconcile.environment import Environment, resolve
+from controller.reconcile.index import AttemptIndex
+from controller.reconcile.launch import launch_spec
+from controller.reconcile.merge import difference
+from controller.reconcile.scheduler import Scheduler
+from controller.reconcile.sequence import create_revision
+from controller.reconcile.workers import Result
+from controller.telemetry.metrics import Metrics
+
+_log = structlog.get_logger("controller.jobs")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a reconciler of jobs works with.
+
+    Args:
+        now: wall clock, timezone-aware UTC.
+        monotonic: seconds that never go back.
+        output_location: `host:path` of an attempt's output.
+    """
+
+    api: Api
+    store: Store
+    executor: Executor
+    index: AttemptIndex
+    scheduler: Scheduler
+    events: Recorder
+    metrics: Metrics
+    host: Host
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    output_location: Callable[[AttemptId], str]
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What makes one job's messages and limits better; losing it loses nothing."""
+
+    error: HoldfastError | None = None
+    evict: str = ""
+    starting: dict[int, float] = field(default_factory=dict)
+
+
+class JobReconciler:
+    """Called by the workers with a key, never twice at once for the same job."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._memory: dict[str, _Memory] = {}
+
+    async def reconcile(self, key: Key) -> Result:
+        """One pass over one job.
+
+        Raises:
+            HoldfastError: as its reaction says; the status and the world are consistent at every point of raising.
+        """
+        parts = self._parts
+        job = parts.store.job(key)
+        if job is None:
+            parts.scheduler.accounted(key)
+            return Result()
+        if step.finished(job.status):
+            self._memory.pop(job.metadata.uid, None)
+        if parts.scheduler.sequence(job) is None and not step.finished(job.status):
+            await self._find_sequence(job)
+        seen, environment = await self._observe(job)
+        plan = decide(job, seen, parts.host, parts.now())
+        job = await self._record(job, plan)
+        if (left := retry_left(job, job.status, parts.now())) > 0:
+            parts.scheduler.hold_back(job.metadata.uid, left)
+        self._tell(job, plan)
+        await self._act(job, plan, environment)
+        parts.scheduler.accounted(key)
+        return Result(plan.wake_after)
+
+    def evict(self, uid: str, reason: str) -> None:
+        """Have the job's running attempt stopped for `reason` at its next pass, for the sake of the others."""
+        self._memory.setdefault(uid, _Memory()).evict = reason
+
+    # --- observe
+
+    async def _observe(self, job: BatchJob) -> tuple[Observed, Environment | None]:
+        parts, uid = self._parts, job.metadata.uid
+        if step.finished(job.status):
+            return Observed(), None
+        known = parts.index.known(uid)
+        attempt = self._newest(job, known)
+        observation = await parts.executor.observe(attempt) if attempt is not None else None
+        carried = None
+        if attempt is not None and job.status.attempt is None:
+            carried = await parts.executor.annotations(attempt)
+        granted = parts.scheduler.granted(uid)
+        environment, blocked = await self._startable(job, granted)
+        position = None if job.status.phase is not None else parts.scheduler.books.position(uid)
+        name = (job.metadata.namespace, job.spec.queue)
+        eta = parts.scheduler.books.eta(name, position, parts.scheduler.host_limit) if position is not None else None
+        memory = self._memory.get(uid)
+        seen = Observed(
+            attempt=observation,
+            known=known,
+            annotations=carried or {},
+            starting_for=self._starting_for(job),
+            sequence=parts.scheduler.sequence(job),
+            granted=granted,
+            blocked=blocked,
+            position=position,
+            eta=eta,
+            evict=memory.evict if memory else "",
+            error=memory.error if memory else None,
+            output=parts.output_location(attempt) if attempt is not None else "",
+        )
+        return seen, environment
+
+    def _newest(self, job: BatchJob, known: tuple[int, ...] | None) -> AttemptId | None:
+        active = step.active(job.status)
+        if active is not None:
+            return AttemptId(job.metadata.uid, active.number)
+        if job.status.attempt is None and known:
+            return AttemptId(job.metadata.uid, max(known))
+        return None
+
+    async def _startable(self, job: BatchJob, granted: bool) -> tuple[Environment | None, tuple[str, str] | None]:
+        """The environment where the job is about to start, or why it cannot start."""
+        scheduler, uid = self._parts.scheduler, job.metadata.uid
+        if not scheduler.books.exists((job.metadata.namespace, job.spec.queue)):
+            return None, (
+                "QueueNotFound",
+                f"there is no JobQueue {job.spec.queue} in namespace {job.metadata.namespace}",
+            )
+        if not granted or retry_left(job, job.status, self._parts.now()) > 0:
+            return None, None
+        try:
+            return await resolve(self._parts.api, job), None
+        except Waiting as missing:
+            scheduler.hold_back(uid, missing.retry_after or 5.0)
+            return None, (missing.reason, missing.message)
+
+    def _starting_for(self, job: BatchJob) -> float:
+        attempt = step.active(job.status)
+        if attempt is None or attempt.state is not AttemptState.STARTING:
+            return 0.0
+        memory = self._memory.setdefault(job.metadata.uid, _Memory())
+        now = self._parts.monotonic()
+        return now - memory.starting.setdefault(attempt.number, now)
+
+    async def _find_sequence(self, job: BatchJob) -> None:
+        found = await create_revision(self._parts.api, job)
+        if found is None:
+            found = self._before_later_ones(job)
+            text = "its place in the queue is estimated: it was edited before it was first seen, and etcd was compacted"
+            self._parts.events.record(_reference(job), "Warning", "SequenceEstimated", text)
+        self._parts.scheduler.set_sequence(job, found)
+
+    def _before_later_ones(self, job: BatchJob) -> int:
+        """The smallest sequence of any job created later: where the exact one is forgotten (design 4)."""
+        created, numbers = job.metadata.creation_timestamp, [job.metadata.version]
+        for _, other in self._parts.store.items("BatchJob"):
+            if isinstance(other, BatchJob) and created and (other.metadata.creation_timestamp or created) > created:
+                number = self._parts.scheduler.sequence(other)
+                numbers += [number] if number is not None else []
+        return min(numbers)
+
+    # --- record
+
+    async def _record(self, job: BatchJob, plan: Plan) -> BatchJob:
+        parts, meta = self._parts, job.metadata
+        if plan.status is job.status:
+            return self._unused(job)
+        patch = difference(job.status.to_json(), plan.status.to_json())
+        if not patch:
+            return self._unused(job)
+        key = Key("BatchJob", meta.namespace, meta.name)
+        try:
+            raw = await parts.api.patch_status(
+                "BatchJob", meta.namespace, meta.name, meta.uid, meta.resource_version, patch
+            )
+        except Conflict:
+            parts.store.update("BatchJob", await parts.api.get("BatchJob", meta.namespace, meta.name))
+            raise
+        except NotFound:
+            raise Waiting("Deleted", f"{key} is gone; the watch will say so") from None
+        self._count(job, plan)
+        parts.store.update("BatchJob", raw)
+        new = parts.store.job(key)
+        if new is None or new.metadata.uid != meta.uid:
+            raise Waiting("Deleted", f"{key} was deleted while it was recorded")
+        return self._unused(new)
+
+    def _unused(self, job: BatchJob) -> BatchJob:
+        """A grant that was not turned into an admission goes back."""
+        if step.active(job.status) is None:
+            self._parts.scheduler.give_back(job.metadata.uid)
+        return job
+
+    def _tell(self, job: BatchJob, plan: Plan) -> None:
+        for note in plan.notes:
+            kind = "Warning" if note.warning else "Normal"
+            self._parts.events.record(_reference(job), kind, note.reason, note.message)
+
+    def _count(self, old: BatchJob, plan: Plan) -> None:
+        before, after = old.status.attempt, plan.status.attempt
+        metrics = self._parts.metrics
+        if after is None or (before is not None and before.number == after.number and before.state is after.state):
+            return
+        if after.state.over:
+            metrics.attempts_ended.labels(after.state.value).inc()
+            if after.started_at and after.finished_at:
+                metrics.run_seconds.observe(max(0.0, (after.finished_at - after.started_at).total_seconds()))
+                if before is None or before.started_at is None:
+                    self._started(old, after)
+        elif after.state is AttemptState.RUNNING:
+            self._started(old, after)
+
+    def _started(self, job: BatchJob, attempt: Attempt) -> None:
+        self._parts.metrics.attempts_started.inc()
+        created = job.metadata.creation_timestamp
+        if attempt.number == 1 and created and attempt.started_at:
+            self._parts.metrics.enqueue_to_start_seconds.observe(
+                max(0.0, (attempt.started_at - created).total_seconds())
+            )
+
+    # --- act
+
+    async def _act(self, job: BatchJob, plan: Plan, environment: Environment | None) -> None:
+        uid = job.metadata.uid
+        try:
+            for action in plan.actions:
+                await self._do(job, action, environment)
+        except HoldfastError as error:
+            self._memory.setdefault(uid, _Memory()).error = error
+            raise
+        if plan.actions and (memory := self._memory.get(uid)) is not None:
+            memory.error, memory.evict = None, ""
+
+    async def _do(self, job: BatchJob, action: Action, environment: Environment | None) -> None:
+        parts, uid = self._parts, job.metadata.uid
+        match action:
+            case Launch(number):
+                attempt = AttemptId(uid, number)
+                await self._launch(job, attempt, environment or await resolve(parts.api, job))
+            case Stop(number, reason, grace):
+                await parts.executor.stop(AttemptId(uid, number), reason, grace)
+            case Void(number, message):
+                parts.index.add(AttemptId(uid, number))
+                await parts.executor.void(AttemptId(uid, number), message)
+            case Supervise(number):
+                await parts.executor.supervise(AttemptId(uid, number))
+            case Release(number, keep_record):
+                await parts.executor.release(AttemptId(uid, number), keep_record)
+            case Delete():
+                await parts.api.delete("BatchJob", job.metadata.namespace, job.metadata.name, uid)
+
+    async def _launch(self, job: BatchJob, attempt: AttemptId, environment: Environment) -> None:
+        parts = self._parts
+        if environment.skipped:
+            text = f"keys that are no names of variables were skipped: {', '.join(environment.skipped)}"
+            parts.events.record(_reference(job), "Warning", "EnvironmentSkipped", text)
+        parts.index.add(attempt)
+        with parts.metrics.launch_seconds.time():
+            await parts.executor.launch(launch_spec(job, attempt, environment))
+
+
+def _reference(job: BatchJob) -> Reference:
+    return Reference(API_VERSION, "BatchJob", job.metadata.namespace, job.metadata.name, job.metadata.uid)

@@ -1,0 +1,42 @@
+"""From a declared job to what an executor needs to run one attempt of it."""
+
+from __future__ import annotations
+
+from controller.api.batchjob import BatchJob
+from controller.api.units import duration_seconds, quantity_value
+from controller.decisions.job import counters
+from controller.executors.base import AttemptId, LaunchSpec, Limits
+from controller.reconcile.environment import Environment
+
+
+def launch_spec(job: BatchJob, attempt: AttemptId, environment: Environment) -> LaunchSpec:
+    """All that the executor needs for `attempt` of `job`.
+
+    The annotations name the owner and carry the counters, so that a wiped status can be rebuilt and an ownerless run
+    directory can be told from one whose job is merely not listed.
+    """
+    owner = {"namespace": job.metadata.namespace, "name": job.metadata.name, "queue": job.spec.queue}
+    return LaunchSpec(
+        attempt=attempt,
+        namespace=job.metadata.namespace,
+        job=job.metadata.name,
+        argv=(*job.spec.command, *job.spec.args),
+        env=environment.plain,
+        secret_env=environment.secret,
+        working_dir=job.spec.working_dir,
+        limits=limits(job),
+        annotations=owner | counters(job.status),
+    )
+
+
+def limits(job: BatchJob) -> Limits:
+    """spec.limits, spec.deadline and spec.gracePeriod in bytes, cores and seconds."""
+    declared = job.spec.limits
+    return Limits(
+        memory_bytes=int(quantity_value(declared.memory)) if declared.memory else None,
+        cpu=float(quantity_value(declared.cpu)) if declared.cpu else None,
+        open_files=declared.open_files,
+        output_bytes=int(quantity_value(declared.output_bytes)),
+        deadline_seconds=duration_seconds(job.spec.deadline) if job.spec.deadline else None,
+        grace_seconds=duration_seconds(job.spec.grace_period),
+    )

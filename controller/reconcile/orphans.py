@@ -1,0 +1,131 @@
+"""The reconciler of run directories: each belongs to a BatchJob that exists, or is stopped and removed (7.6).
+
+Keyed by attempt id. It is added when a job is deleted, when an attempt leaves a job's history, and by a pass over all
+directories at start and now and then. An owner is gone only where an uncached read proves it.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from controller.api.batchjob import BatchJob
+from controller.api.keys import Key
+from controller.decisions.observed import Evidence
+from controller.decisions.orphan import Owner, decide_orphan, too_many
+from controller.decisions.plan import Release, Stop, Void
+from controller.executors.base import AttemptId, Executor
+from controller.kube.client import Api
+from controller.kube.store import Store
+from controller.reconcile.index import AttemptIndex
+from controller.reconcile.scheduler import Scheduler
+from controller.reconcile.workers import Result
+from controller.reconcile.workqueue import LOW, WorkQueue
+from controller.telemetry.metrics import Metrics
+
+LOOK_AGAIN = 1.0  # seconds until the next look at one that is being stopped
+UNKNOWN_AGAIN = 60.0  # seconds until the next look at one whose owner or state is not known
+
+_log = structlog.get_logger("controller.orphans")
+
+
+def attempt_key(attempt: AttemptId) -> Key:
+    """The work queue's key of a run directory."""
+    return Key("Attempt", "", str(attempt))
+
+
+class OrphanReconciler:
+    """Called by the workers with a key of kind Attempt."""
+
+    def __init__(
+        self, api: Api, store: Store, executor: Executor, index: AttemptIndex, scheduler: Scheduler, metrics: Metrics
+    ) -> None:
+        self._api = api
+        self._store = store
+        self._executor = executor
+        self._index = index
+        self._scheduler = scheduler
+        self._metrics = metrics
+        self.held_for_a_person = False  # too much looks ownerless at once (design 9)
+
+    def ownerless(self) -> list[AttemptId]:
+        """Attempts whose BatchJob is not in the store: no proof that it is gone."""
+        return [attempt for attempt in self._index.attempts() if self._scheduler.owner(attempt.job_uid) is None]
+
+    def sweep(self, queue: WorkQueue) -> int:
+        """Queue a look at every directory that no recorded status names; returns how many have no owner here."""
+        attempts = self._index.attempts()
+        strange = self.ownerless()
+        self.held_for_a_person = too_many(len(strange), len(attempts))
+        if self.held_for_a_person:
+            text = "nothing of them is touched until a person says so: holdfast adopt"
+            _log.error(
+                "too many run directories have no BatchJob", ownerless=len(strange), all=len(attempts), hint=text
+            )
+        for attempt in attempts:
+            job = self._job(attempt)
+            if job is None or not _kept(job, attempt):
+                queue.add(attempt_key(attempt), LOW)
+        return len(strange)
+
+    async def reconcile(self, key: Key) -> Result:
+        """Look at one run directory.
+
+        Raises:
+            HoldfastError: as its reaction says.
+        """
+        attempt = AttemptId.parse(key.name)
+        owner, kept = await self._owner(attempt)
+        if owner is Owner.PRESENT and kept:
+            return Result()
+        if owner is Owner.GONE and self.held_for_a_person:
+            return Result(UNKNOWN_AGAIN)
+        found = await self._executor.observe(attempt)
+        for action in decide_orphan(attempt.number, found, owner, kept):
+            match action:
+                case Stop(_, reason, grace):
+                    await self._executor.stop(attempt, reason, grace)
+                    return Result(LOOK_AGAIN)
+                case Void(_, message):
+                    await self._executor.void(attempt, message)
+                    return Result(LOOK_AGAIN)
+                case Release():
+                    await self._remove(attempt, owner)
+                    return Result()
+        if owner is Owner.GONE and found.evidence is Evidence.ABSENT:
+            self._forget(attempt)
+            return Result()
+        return Result(UNKNOWN_AGAIN)
+
+    async def _remove(self, attempt: AttemptId, owner: Owner) -> None:
+        await self._executor.release(attempt, keep_record=False)
+        self._forget(attempt)
+        if owner is Owner.GONE:
+            self._metrics.orphans_removed.labels("run_directory").inc()
+            _log.info("removed the run directory of a deleted job", attempt=str(attempt))
+
+    def _forget(self, attempt: AttemptId) -> None:
+        self._index.remove(attempt)
+        self._scheduler.release(attempt)
+
+    def _job(self, attempt: AttemptId) -> BatchJob | None:
+        key = self._scheduler.owner(attempt.job_uid)
+        return self._store.job(key) if key is not None else None
+
+    async def _owner(self, attempt: AttemptId) -> tuple[Owner, bool]:
+        if (job := self._job(attempt)) is not None:
+            return Owner.PRESENT, _kept(job, attempt)
+        carried = await self._executor.annotations(attempt)
+        if carried and "namespace" in carried and "name" in carried:
+            gone = await self._api.get_uncached_gone("BatchJob", carried["namespace"], carried["name"], attempt.job_uid)
+            return (Owner.GONE if gone else Owner.UNKNOWN), False
+        listing = await self._api.list("BatchJob", metadata_only=True)  # a voided attempt names no owner but its uid
+        present = any(item["metadata"]["uid"] == attempt.job_uid for item in listing.items)
+        return (Owner.UNKNOWN if present else Owner.GONE), False
+
+
+def _kept(job: BatchJob, attempt: AttemptId) -> bool:
+    """Whether the recorded status names the attempt, or was wiped, or is about to name it."""
+    newest = job.status.attempt
+    if newest is None or attempt.number >= newest.number:
+        return True
+    return any(old.number == attempt.number for old in job.status.history)

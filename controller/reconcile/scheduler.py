@@ -1,0 +1,228 @@
+"""The scheduler: keeps the books, runs the cycle, grants slots (requirements 2.1-2.3, 7.4).
+
+A grant is a hint to the job's own reconciler, which records admission and start intent in one PATCH; until then the
+grant counts as a held slot. A grant that is lost with the process was never anything: the next cycle gives it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from controller.api.batchjob import BatchJob
+from controller.api.jobqueue import JobQueue
+from controller.api.keys import Key
+from controller.decisions.admission import QueueName, cycle
+from controller.decisions.order import Candidate, candidate
+from controller.decisions.placement import Place, place
+from controller.executors.base import AttemptId
+from controller.kube.store import Change, ChangeType
+from controller.reconcile.books import Books
+from controller.reconcile.index import AttemptIndex
+from controller.reconcile.workqueue import HIGH, NORMAL, WorkQueue
+
+CYCLE_SECONDS = 0.05  # at most 20 cycles a second (design 4)
+QUEUE_STATUS_SECONDS = 1.0  # at most one write of a queue's status a second
+
+_log = structlog.get_logger("controller.scheduler")
+
+
+class Scheduler:
+    """See the module.
+
+    Args:
+        queue: the work queue; a granted job's key is added to it.
+        index: which attempts have a run directory.
+        host_limit: attempts at once on this host.
+    """
+
+    def __init__(self, queue: WorkQueue, index: AttemptIndex, host_limit: int) -> None:
+        self.books = Books()
+        self.host_limit = host_limit
+        self._queue = queue
+        self._index = index
+        self._granted: dict[str, tuple[QueueName, Candidate]] = {}
+        self._sequences: dict[str, int] = {}
+        self._owners: dict[str, Key] = {}  # uid -> key of every BatchJob in the store
+        self._holding: set[str] = set()
+        self._held_back: dict[str, asyncio.TimerHandle] = {}
+        self._gate: set[Key] = set()
+        self._shut: dict[str, str] = {"Starting": "the first pass has not begun"}
+        self._dirty = asyncio.Event()
+
+    # --- what changes the books
+
+    def observe(self, change: Change) -> None:
+        """Listener of the store: an object was added, changed or removed."""
+        new, old = change.new, change.old
+        if change.type is ChangeType.CORRUPT:
+            return  # the last good version stays in force
+        if isinstance(new or old, JobQueue):
+            self._observe_queue(change.key, new if isinstance(new, JobQueue) else None)
+            return
+        if isinstance(old, BatchJob) and new is None:
+            self._forget(old)
+        if isinstance(new, BatchJob):
+            self._owners[new.metadata.uid] = change.key
+            if new.status.sequence is None and not change.edited_before_seen:
+                self._sequences.setdefault(new.metadata.uid, new.metadata.version)
+            self.enter(new)
+
+    def enter(self, job: BatchJob) -> None:
+        """Put a job where it stands now; a job whose sequence is not known yet does not wait in line."""
+        uid = job.metadata.uid
+        where = place(job, self._index.known(uid))
+        sequence = self.sequence(job)
+        waiting = candidate(job, sequence) if where is Place.WAITING and sequence is not None else None
+        if where is not Place.WAITING:
+            self._granted.pop(uid, None)
+        if where is Place.HELD:
+            self._holding.add(uid)
+        else:
+            self._holding.discard(uid)
+        if job.status.sequence is not None:
+            self._sequences.pop(uid, None)
+        if self.books.enter(job, where, waiting):
+            if where is Place.NEITHER:
+                self.books.ran(job)
+            self._touch((job.metadata.namespace, job.spec.queue))
+
+    def sequence(self, job: BatchJob) -> int | None:
+        """The job's place in creation order, None where it has to be found out first."""
+        return job.status.sequence if job.status.sequence is not None else self._sequences.get(job.metadata.uid)
+
+    def set_sequence(self, job: BatchJob, sequence: int) -> None:
+        """The sequence of a job that was edited before it was first seen was found out."""
+        self._sequences[job.metadata.uid] = sequence
+        self.enter(job)
+
+    def hold(self, attempt: AttemptId, name: QueueName) -> None:
+        """An attempt without an object may still run: it keeps its slot until `release`."""
+        self.books.hold(f"ownerless {attempt}", name)
+
+    def release(self, attempt: AttemptId) -> None:
+        """The attempt without an object is proved over."""
+        self.books.remove(f"ownerless {attempt}")
+        self._dirty.set()
+
+    def hold_back(self, uid: str, seconds: float) -> None:
+        """The job cannot start for `seconds`: it is passed over and keeps its place."""
+        self._granted.pop(uid, None)
+        if (timer := self._held_back.pop(uid, None)) is not None:
+            timer.cancel()
+        self._held_back[uid] = asyncio.get_running_loop().call_later(seconds, self._let_go, uid)
+        self._dirty.set()
+
+    def give_back(self, uid: str) -> None:
+        """The grant was not used."""
+        if self._granted.pop(uid, None) is not None:
+            self._dirty.set()
+
+    def held_keys(self) -> list[tuple[str, Key]]:
+        """uid and key of every job that holds a slot by its recorded attempt."""
+        return [(uid, self._owners[uid]) for uid in self._holding]
+
+    def owner(self, uid: str) -> Key | None:
+        """The key of the BatchJob with this uid in the store; None is no proof that it is gone."""
+        return self._owners.get(uid)
+
+    # --- the gate
+
+    def shut(self, reason: str, message: str) -> None:
+        """No admission while `reason` holds."""
+        if reason not in self._shut:
+            _log.info("admission is shut", reason=reason, message=message)
+        self._shut[reason] = message
+
+    def open(self, reason: str) -> None:
+        """`reason` holds no longer."""
+        if self._shut.pop(reason, None) is not None:
+            self._dirty.set()
+
+    def wait_for(self, keys: set[Key]) -> None:
+        """No admission until each of `keys` was reconciled once: running attempts are accounted for first (7.4)."""
+        self._gate = set(keys)
+        self.open("Starting")
+
+    def accounted(self, key: Key) -> None:
+        """`key` had its first successful reconcile."""
+        if key in self._gate:
+            self._gate.discard(key)
+            if not self._gate:
+                self._dirty.set()
+
+    @property
+    def closed_for(self) -> dict[str, str]:
+        """Why nothing is admitted: reason -> message; empty while the gate is open."""
+        gate = {"Gate": f"{len(self._gate)} attempts are not accounted for yet"} if self._gate else {}
+        return gate | self._shut
+
+    # --- the cycle
+
+    def granted(self, uid: str) -> bool:
+        """Whether the job was given a slot that is not recorded yet."""
+        return uid in self._granted
+
+    def poke(self) -> None:
+        """Something that the cycle depends on changed."""
+        self._dirty.set()
+
+    async def run(self) -> None:
+        """Cycle whenever something changed, until cancelled."""
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            self.cycle()
+            await asyncio.sleep(CYCLE_SECONDS)
+
+    def cycle(self) -> None:
+        """One cycle: grant slots and wake the reconcilers of those who got one."""
+        limit = 0 if self.closed_for else self.host_limit
+        held = self.books.held_total + len(self._granted)
+        views = self.books.views({uid: name for uid, (name, _) in self._granted.items()})
+        for waiting in cycle(views, limit, held, self._startable):
+            job_key = Key("BatchJob", waiting.namespace, waiting.name)
+            queue = self.books.queue_of(waiting.uid)
+            self._granted[waiting.uid] = (queue, waiting)
+            self._queue.add(job_key, HIGH)
+
+    def _startable(self, waiting: Candidate) -> bool:
+        return waiting.uid not in self._granted and waiting.uid not in self._held_back
+
+    def _let_go(self, uid: str) -> None:
+        del self._held_back[uid]
+        self._dirty.set()
+
+    def _forget(self, job: BatchJob) -> None:
+        uid = job.metadata.uid
+        self._granted.pop(uid, None)
+        self._sequences.pop(uid, None)
+        self._holding.discard(uid)
+        self._owners.pop(uid, None)
+        name = (job.metadata.namespace, job.spec.queue)
+        self.books.remove(uid)
+        for number in self._index.known(uid) or ():
+            attempt = AttemptId(uid, number)
+            if (
+                job.status.attempt is not None
+                and job.status.attempt.number == number
+                and not job.status.attempt.state.over
+            ):
+                self.hold(attempt, name)
+            self._queue.add(Key("Attempt", "", str(attempt)), NORMAL)
+        self._touch(name)
+
+    def _observe_queue(self, key: Key, queue: JobQueue | None) -> None:
+        name = (key.namespace, key.name)
+        existed = self.books.exists(name)
+        self.books.declare(name, queue)
+        if self.books.exists(name) != existed:
+            for waiting in self.books.account(name).waiting:
+                self._queue.add(Key("BatchJob", waiting.namespace, waiting.name))
+        self._touch(name)
+
+    def _touch(self, name: QueueName) -> None:
+        self._dirty.set()
+        if self.books.account(name).declared is not None:
+            self._queue.add_after(Key("JobQueue", *name), QUEUE_STATUS_SECONDS)

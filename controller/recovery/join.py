@@ -1,0 +1,118 @@
+"""Join a cluster: wait for its API server, read everything once, and bind the state directory to it (design 9)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import structlog
+
+from controller.api.batchjob import BatchJob
+from controller.decisions import status as step
+from controller.decisions.binding import Identity, Mismatch, mismatch
+from controller.errors import Transient, Waiting
+from controller.executors.base import AttemptId
+from controller.kube.client import Api
+from controller.kube.store import Store
+from controller.kube.sync import sync
+from controller.recovery.binding import adopt_requested, adopted, new_identity, read_identity, write_identity
+from controller.settings import Settings
+from controller.telemetry.health import Health
+from controller.telemetry.metrics import Metrics
+
+AGAIN_SECONDS = 0.5  # between two tries while the API server is away, and two looks for `holdfast adopt`
+LIST_AGAIN_SECONDS = 15.0  # between two LISTs while the directory is not bound
+
+_log = structlog.get_logger("controller.join")
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The result: who we are, and the monotonic moment at which the LIST had arrived."""
+
+    identity: Identity
+    listed_at: float
+
+
+async def join(
+    api: Api, settings: Settings, store: Store, kinds: Iterable[str], metrics: Metrics, health: Health
+) -> Joined:
+    """LIST every kind into `store` and bind the state directory; waits as long as it takes.
+
+    Raises:
+        Terminal: identity.json is damaged.
+        OlderEtcd: etcd was replaced while we waited; the next start finds out and degrades.
+    """
+    kinds, told = tuple(kinds), ""
+    while True:
+        try:
+            versions = await sync(api, store, kinds)
+            listed_at = time.monotonic()
+            cluster = (await api.get("Namespace", "", "kube-system"))["metadata"]["uid"]
+        except (Transient, Waiting) as error:
+            told = _tell(told, health, "Unreachable", error.message)
+            await asyncio.sleep(AGAIN_SECONDS)
+            continue
+        found = _bind(settings, store, cluster, max(versions.values()))
+        if isinstance(found, Identity):
+            metrics.bound.set(1)
+            metrics.set_degraded(None)
+            return Joined(found, listed_at)
+        metrics.set_degraded(found.reason)
+        told = _tell(told, health, found.reason, found.message)
+        await _until_adopted(settings)
+
+
+async def _until_adopted(settings: Settings) -> None:
+    """Wait for a person, or long enough that a look at the cluster may tell something else."""
+    until = time.monotonic() + LIST_AGAIN_SECONDS
+    while time.monotonic() < until and not adopt_requested(settings.home):
+        await asyncio.sleep(AGAIN_SECONDS)
+
+
+def _bind(settings: Settings, store: Store, cluster: str, listed: int) -> Identity | Mismatch:
+    recorded = read_identity(settings.home)
+    foreign = _foreign(store, recorded.state_id) if recorded else _foreign(store, "")
+    why = mismatch(recorded, cluster, listed, foreign, _directories(settings))
+    asked = adopt_requested(settings.home)
+    if why is not None and not asked:
+        return why
+    if recorded is None or why is not None:
+        recorded = new_identity(cluster, listed, recorded)
+        write_identity(settings.home, recorded)
+    if asked:
+        adopted(settings.home)
+        _log.warning("the state directory was adopted", state_id=recorded.state_id, cluster=cluster)
+    return recorded
+
+
+def _foreign(store: Store, own: str) -> tuple[str, ...]:
+    """Unfinished jobs whose attempt was started under another state directory."""
+    names = []
+    for key, job in store.items("BatchJob"):
+        active = step.active(job.status) if isinstance(job, BatchJob) else None
+        if active is not None and active.state_id and active.state_id != own:
+            names.append(f"{key.namespace}/{key.name}")
+    return tuple(names)
+
+
+def _directories(settings: Settings) -> int:
+    if not settings.runs.is_dir():
+        return 0
+    count = 0
+    for path in settings.runs.iterdir():
+        try:
+            AttemptId.parse(path.name)
+        except ValueError:
+            continue
+        count += 1
+    return count
+
+
+def _tell(told: str, health: Health, reason: str, message: str) -> str:
+    health.readiness("binding", lambda: f"{reason}: {message}")
+    if told != message:
+        _log.warning("degraded: nothing is started, stopped or removed", reason=reason, message=message)
+    return message
