@@ -107,9 +107,9 @@ class App:
         self.health.liveness("workers", workers.stalled)
         self.health.readiness("first pass", lambda: "; ".join(self.scheduler.closed_for.values()) or None)
         self._background(self.scheduler.run(), "scheduler")
-        self._background(run_watch(self.settings.kubeconfig, self._on_event, self.stopping), "watch")
         upkeep = self._upkeep(api, executor, orphans, jobs, workers, joined)
         self._background(upkeep.run(), "upkeep")
+        self._background(self._watch(upkeep), "watch")
         await self.stopping.wait()
         _log.info("stopping: running jobs go on")
         await workers.stop(self.settings.stop_grace_seconds)
@@ -200,6 +200,17 @@ class App:
         change = self.store.delete(kind, raw) if type_ == "DELETED" else self.store.update(kind, raw)
         if change is not None and change.new is not None:
             self.queue.add(change.key, NORMAL)
+
+    async def _watch(self, upkeep: Upkeep) -> None:
+        await run_watch(
+            self.settings.kubeconfig,
+            self._on_event,
+            self.stopping,
+            on_list=upkeep.listed_anew,
+            install_signals=self._catch_signals,
+            metrics=self.metrics,
+            version=version("holdfast"),
+        )
 
     def _queue_rows(self, namespace: str | None, queue: str | None) -> list[dict[str, Any]]:
         return queue_rows(self.scheduler, namespace, queue, _now())

@@ -53,16 +53,15 @@ def outcome(observed: Observation, stop_reason: str) -> Outcome:
 
 
 def _ended(record: ExitRecord, stop_reason: str) -> Outcome:
-    stopped = record.reason == "Stopped" or (stop_reason and record.code != 0)
-    if stopped and stop_reason:
-        return Outcome(_stopped(stop_reason), stop_reason, describe(record), final=stop_reason == ACTIVE_DEADLINE)
-    if record.reason and record.reason != "Stopped":
+    # The supervisor journals why it stops; that survives a status that was wiped in between.
+    ours = stop_reason or (record.reason if record.reason in (CANCELED, SUSPENDED, ACTIVE_DEADLINE) else "")
+    if ours and (record.reason in (ours, "Stopped") or record.code != 0):
+        return Outcome(_stopped(ours), ours, describe(record), final=ours == ACTIVE_DEADLINE)
+    if record.reason:
         message = record.message or describe(record)
         return Outcome(AttemptState.FAILED, record.reason, message, final=record.reason in PERMANENT)
     if record.code == 0:
         return Outcome(AttemptState.SUCCEEDED, "Succeeded", "exit code 0")
-    if record.reason == "Stopped":
-        return Outcome(AttemptState.FAILED, "Stopped", describe(record))
     return Outcome(AttemptState.FAILED, "Signaled" if record.signal else "NonZeroExitCode", describe(record))
 
 

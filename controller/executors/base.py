@@ -101,8 +101,8 @@ class Executor(Protocol):
     async def void(self, attempt: AttemptId, message: str) -> bool:
         """Make sure that an attempt that is not proved started never starts; False where it may have started."""
 
-    async def supervise(self, attempt: AttemptId) -> None:
-        """Take up the supervision of a live attempt whose supervisor is dead; nothing where it is supervised."""
+    async def ensure_supervised(self, attempt: AttemptId) -> bool:
+        """Take up the supervision of an attempt whose supervisor is dead or stands still; True: one was started."""
 
     async def release(self, attempt: AttemptId, keep_record: bool) -> None:
         """Remove what is left of an ended attempt; `keep_record` keeps attempt.json, exit.json and the output."""

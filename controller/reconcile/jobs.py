@@ -272,7 +272,7 @@ class JobReconciler:
                 parts.index.add(AttemptId(uid, number))
                 await parts.executor.void(AttemptId(uid, number), message)
             case Supervise(number):
-                await parts.executor.supervise(AttemptId(uid, number))
+                await parts.executor.ensure_supervised(AttemptId(uid, number))
             case Release(number, keep_record):
                 await parts.executor.release(AttemptId(uid, number), keep_record)
             case Delete():

@@ -60,7 +60,7 @@ def read_identity(home: Path) -> Identity | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        text = f"{path} is damaged ({error}); if this is the right state directory, delete the file and run `holdfast adopt`"
+        text = f"{path} is damaged ({error}); if this is the right directory, delete the file and run `holdfast adopt`"
         raise Terminal("IdentityDamaged", text) from error
 
 

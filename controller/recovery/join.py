@@ -67,8 +67,9 @@ async def join(
 
 async def _until_adopted(settings: Settings) -> None:
     """Wait for a person, or long enough that a look at the cluster may tell something else."""
-    until = time.monotonic() + LIST_AGAIN_SECONDS
-    while time.monotonic() < until and not adopt_requested(settings.home):
+    for _ in range(int(LIST_AGAIN_SECONDS / AGAIN_SECONDS)):
+        if adopt_requested(settings.home):
+            return
         await asyncio.sleep(AGAIN_SECONDS)
 
 

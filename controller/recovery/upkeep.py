@@ -33,6 +33,7 @@ TICK_SECONDS = 1.0
 DISK_SECONDS = 5.0
 REMEMBER_SECONDS = 30.0
 ORPHAN_SECONDS = 600.0
+RECHECK_AFTER_LIST = 3.0  # seconds: after the LIST's own events were told
 
 _log = structlog.get_logger("controller.upkeep")
 
@@ -67,7 +68,7 @@ class Upkeep:
 
     async def run(self) -> None:
         """Tick until cancelled."""
-        remove_stale_temps(self._settings.home)
+        remove_stale_temps(self._settings.home, now=time.time())
         while True:
             self._every("disk", DISK_SECONDS, self._disk.look)
             self._every("attempts", self._settings.sweep_seconds, self._look_at_attempts)
@@ -77,6 +78,10 @@ class Upkeep:
                 await self._recheck()
             self._gauges()
             await asyncio.sleep(TICK_SECONDS)
+
+    def listed_anew(self, kind: str) -> None:
+        """The watch of `kind` began with a LIST: deletions before it were not told, so the re-check comes soon."""
+        self._due["recheck"] = min(self._due.get("recheck", float("inf")), time.monotonic() + RECHECK_AFTER_LIST)
 
     def remember(self) -> None:
         """Keep the highest resourceVersion seen, so that an older backup of etcd is noticed at the next start."""

@@ -1,0 +1,27 @@
+"""`holdfast adopt`: a person says that this state directory belongs to this cluster (design 9)."""
+
+from __future__ import annotations
+
+import click
+
+from controller.recovery.binding import read_identity, request_adopt
+from controller.settings import Settings
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def adopt(yes: bool) -> None:
+    """Bind the state directory to the cluster that the controller sees now.
+
+    The controller starts degraded behind another cluster, an older backup of etcd or an empty mount: it starts, stops
+    and removes nothing. Look at what it says (holdfast status), mend it, or adopt the directory as it is.
+    """
+    home = Settings().home
+    if not home.is_dir():
+        raise click.ClickException(f"{home} does not exist; set HOLDFAST_HOME to the state directory")
+    identity = read_identity(home)
+    known = f"it knows cluster {identity.cluster}" if identity else "it knows no cluster"
+    if not yes:
+        click.confirm(f"{home}: {known}. Take it for the cluster that the controller sees now?", abort=True)
+    request_adopt(home)
+    click.echo(f"asked the controller of {home} to adopt it; it follows within a second, or at its next start")
