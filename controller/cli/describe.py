@@ -1,0 +1,150 @@
+"""`holdfast describe`: all that is known of one job: declared, recorded, real (its run directory), and its Events."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from controller.cli import runs, tables, view
+from controller.cli.facts import facts
+from controller.cli.logs import look
+from controller.cli.session import Session, complete_jobs, note, with_session
+from controller.errors import HoldfastError
+
+Object = dict[str, Any]
+
+
+@click.command()
+@click.argument("job", shell_complete=complete_jobs)
+@click.option("-o", "--output", type=click.Choice(["text", "json", "yaml"]), default="text", help="Form of the answer.")
+@with_session
+def describe(session: Session, job: str, output: str) -> None:
+    """Show what JOB is to do, what happened, what its run directories hold, and its Events.
+
+    While the API server is down its run directories alone are shown.
+    """
+    watch = look(session, job)
+    here = runs.of_uid(watch.uid)
+    attempt = view.attempt(watch.job) if watch.job else None
+    if not here and watch.job and attempt:
+        found = runs.find(watch.job, int(attempt["number"]))
+        here = [found] if found else []
+    directories = [facts(run, time.time()) for run in here]
+    events = _events(session, watch.job) if watch.job else []
+    if output != "text":
+        tables.document({"object": watch.job, "runDirectories": directories, "events": events}, output)
+        return
+    if watch.job is not None:
+        _declared(watch.job)
+        _recorded(watch.job)
+    _real(directories)
+    _told(events)
+
+
+def _events(session: Session, job: Object) -> list[Object]:
+    fields = f"involvedObject.uid={view.uid(job)}"
+    try:
+        events = list(session.cluster.list("Event", fields=fields))
+    except HoldfastError as error:
+        note(f"its Events cannot be read: {error.message}")
+        return []
+    return sorted(events, key=_when)
+
+
+def _when(event: Object) -> str:
+    series = event.get("series") or {}
+    times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
+    return next((str(t) for t in times if t), str(event["metadata"].get("creationTimestamp") or ""))
+
+
+def _heading(text: str) -> None:
+    click.secho(f"\n{text}", bold=True)
+
+
+def _declared(job: Object) -> None:
+    metadata = job["metadata"]
+    pairs = [
+        ("Name", metadata["name"]),
+        ("Namespace", metadata["namespace"]),
+        ("UID", metadata["uid"]),
+        ("Created", f"{metadata['creationTimestamp']} ({view.age(metadata['creationTimestamp'])} ago)"),
+        *(
+            (kind, _pairs(metadata.get(kind.lower())))
+            for kind in ("Labels", "Annotations")
+            if metadata.get(kind.lower())
+        ),
+        ("Phase", view.why(job)),
+    ]
+    for key, value in pairs:
+        click.echo(f"{key + ':':<13}{tables.plain(value)}")
+    _heading("Spec")
+    for line in tables.as_yaml({k: v for k, v in job["spec"].items() if v not in ([], {}, None)}).splitlines():
+        click.echo(f"  {line}")
+
+
+def _pairs(values: dict[str, str] | None) -> str:
+    return ", ".join(f"{key}={value}" for key, value in (values or {}).items())
+
+
+def _recorded(job: Object) -> None:
+    status = view.status(job)
+    _heading("Conditions")
+    conditions = [
+        (c.get("type"), c.get("status"), c.get("reason"), view.age(c.get("lastTransitionTime")), c.get("message"))
+        for c in status.get("conditions") or ()
+    ]
+    _table_or_none(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), conditions)
+    attempts = [*(status.get("history") or ()), *([status["attempt"]] if status.get("attempt") else [])]
+    _heading("Attempts")
+    _table_or_none(
+        ("NUMBER", "STATE", "HOST", "STARTED", "TOOK", "EXIT", "SIGNAL", "REASON", "MESSAGE"),
+        [_attempt(attempt) for attempt in attempts],
+    )
+    for key, label in (("failures", "failed"), ("losses", "lost")):
+        if status.get(key):
+            click.echo(f"  {status[key]} {label}")
+    if status.get("retryAt"):
+        click.echo(f"  next attempt {view.age(status['retryAt'])} at the earliest")
+
+
+def _attempt(attempt: Object) -> tuple[Any, ...]:
+    began, finished = view.moment(attempt.get("startedAt")), view.moment(attempt.get("finishedAt"))
+    took = view.span((finished - began).total_seconds()) if began and finished else ""
+    return (
+        attempt.get("number"),
+        attempt.get("state"),
+        attempt.get("host"),
+        f"{view.age(attempt.get('startedAt'))} ago" if began else "",
+        took,
+        attempt.get("exitCode"),
+        attempt.get("signal"),
+        attempt.get("reason"),
+        attempt.get("message"),
+    )
+
+
+def _real(directories: list[Object]) -> None:
+    _heading("Run directories on this host")
+    if not directories:
+        click.echo("  none")
+    for directory in directories:
+        for key, value in directory.items():
+            click.echo(f"  {key + ':':<13}{tables.plain(value)}")
+
+
+def _told(events: list[Object]) -> None:
+    _heading("Events")
+    rows = [
+        (view.age(_when(event)), event.get("count") or 1, event.get("type"), event.get("reason"), event.get("message"))
+        for event in events
+    ]
+    _table_or_none(("AGE", "COUNT", "TYPE", "REASON", "MESSAGE"), rows)
+
+
+def _table_or_none(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    if rows:
+        tables.table(header, rows, indent=2)
+    else:
+        click.echo("  none")
