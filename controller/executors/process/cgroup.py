@@ -1,0 +1,76 @@
+"""The attempt's own cgroup v2, where one can be made: finds and kills a tree that hides from sessions and markers.
+
+`cgroup.kill` works without any controller; `cpu.max` only where the cpu controller is delegated. Nothing here is
+needed for correctness: without a cgroup the sweep uses descendants and the marker. Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+
+_PERIOD_MICROSECONDS = 100_000
+
+
+def own_directory() -> str:
+    """Directory of the cgroup v2 that this process is in, "" where there is none (cgroups(7))."""
+    try:
+        with open("/proc/self/cgroup", encoding="utf-8") as file:
+            path = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), None)
+        with open("/proc/self/mounts", encoding="utf-8") as file:
+            mounts = [line.split(" ") for line in file]
+    except OSError:
+        return ""
+    mount = next((fields[1] for fields in mounts if fields[2] == "cgroup2"), None)
+    return "" if path is None or mount is None else mount + path.rstrip("/")
+
+
+def make(attempt: str, cpu: float | None) -> str:
+    """Make the cgroup of an attempt below our own.
+
+    Args:
+        attempt: names it.
+        cpu: cores for cpu.max, None for no limit; ignored where the controller is not delegated.
+
+    Returns:
+        Its directory, "" where it cannot be made (no cgroup v2, read-only, not delegated).
+    """
+    parent = own_directory()
+    if not parent:
+        return ""
+    directory = f"{parent}/holdfast.{attempt}"
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError:
+        return ""
+    if cpu is not None and os.path.exists(f"{directory}/cpu.max"):
+        _write(f"{directory}/cpu.max", f"{max(1000, int(cpu * _PERIOD_MICROSECONDS))} {_PERIOD_MICROSECONDS}")
+    return directory
+
+
+def kill(directory: str) -> None:
+    """KILL all processes in it at once; nothing where it is gone or the kernel is older than 5.14."""
+    if directory:
+        _write(f"{directory}/cgroup.kill", "1")
+
+
+def remove(directory: str) -> None:
+    """Remove it and those below it; one that still holds a process stays."""
+    if not directory:
+        return
+    for path, _, _ in os.walk(directory, topdown=False):
+        try:
+            os.rmdir(path)
+        except OSError:
+            return
+
+
+def _write(path: str, text: str) -> bool:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode("ascii"))
+        finally:
+            os.close(fd)
+    except OSError:
+        return False
+    return True

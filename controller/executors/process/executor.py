@@ -1,0 +1,308 @@
+"""ProcessExecutor: attempts as processes of this host, each under a supervisor that outlives the controller.
+
+Nothing is kept in memory that matters: which supervisors are watched is found again by `reattach`. Cheap looks at a run
+directory are made in the event loop, everything that waits for a disk or reads all of /proc in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from controller.decisions.observed import Evidence, Observation
+from controller.errors import Terminal, Transient
+from controller.executors.base import AttemptId, LaunchSpec
+from controller.executors.process import ending
+from controller.executors.process.environment import DEFAULT_PATH, attempt_record
+from controller.executors.process.observe import look, processes_left
+from controller.executors.process.records import RecordError, Stop
+from controller.executors.process.rundir import RunDir, is_attempt_name
+from controller.executors.process.starting import Started, start_fresh
+from controller.executors.process.wakeup import Heartbeats, PidfdWatch, holder
+
+_REPORT_LIMIT_SECONDS = 30.0
+
+
+class ProcessExecutor:
+    """Implements `controller.executors.base.Executor` for this host.
+
+    Args:
+        runs: directory of the run directories; made with mode 0700 where it is missing.
+        state_id: of this state directory; attempts of another one are UNKNOWN.
+        sweep_seconds: how often the caller looks at running attempts without a wake-up.
+        home: HOME of a job: a directory private to the attempt, or the user's own.
+        search_path: PATH of a job that does not set its own.
+    """
+
+    def __init__(
+        self,
+        runs: Path,
+        state_id: str,
+        sweep_seconds: float = 5.0,
+        *,
+        home: Literal["private", "user"] = "private",
+        search_path: str = DEFAULT_PATH,
+    ) -> None:
+        self._runs = os.path.abspath(runs)
+        self._state_id = state_id
+        self.sweep_seconds = sweep_seconds
+        self._home: Literal["private", "user"] = home
+        self._search_path = search_path
+        self._wakes: list[Callable[[AttemptId], None]] = []
+        self._watched = PidfdWatch[AttemptId](self._supervisor_ended)
+        self._heartbeats = Heartbeats[AttemptId]()
+        os.makedirs(self._runs, mode=0o700, exist_ok=True)
+
+    def subscribe(self, wake: Callable[[AttemptId], None]) -> None:
+        """`wake` is called in the event loop's thread when a supervisor ended."""
+        self._wakes.append(wake)
+
+    async def observe(self, attempt: AttemptId) -> Observation:
+        """Look at one attempt; what cannot be read is UNKNOWN with a message.
+
+        A supervisor that stands still does not count as one: `supervised` is False then, see `ensure_supervised`.
+
+        ENDED and NEVER_STARTED are reported only after exit.json is durable.
+        """
+        run = self._run(attempt)
+        seen = look(run, self._state_id)
+        observation = seen.observation
+        try:
+            if observation.supervised and self._heartbeats.stands_still(attempt, run):
+                observation = replace(observation, supervised=False, message="its supervisor stands still")
+            if seen.sync:
+                await asyncio.to_thread(run.make_exit_durable)
+            if seen.sweep and seen.process is not None:
+                left = await asyncio.to_thread(processes_left, run, seen.process)
+                observation = replace(observation, processes_left=len(left))
+        except OSError as error:
+            return replace(observation, evidence=Evidence.UNKNOWN, exit=None, message=f"{run.path}: {error}")
+        return observation
+
+    async def annotations(self, attempt: AttemptId) -> Mapping[str, str] | None:
+        """What the attempt's LaunchSpec carried; None where there is no readable record of it."""
+        try:
+            record = self._run(attempt).read_attempt()
+        except (RecordError, OSError):
+            return None
+        return None if record is None else record.annotations
+
+    async def launch(self, spec: LaunchSpec) -> None:
+        """Start the attempt unless it was started, voided or ended before; returns once the command was let go.
+
+        Raises:
+            Terminal: the attempt has an impossible name.
+            Transient: it may start when tried again; nothing runs.
+        """
+        run = self._run(spec.attempt)
+        if run.exists("exit.json") or run.exists("process.json"):
+            return
+        record = attempt_record(
+            spec, run.path, self._state_id, time.time(), home=self._home, search_path=self._search_path
+        )
+        order = {"build": json.loads(record.to_bytes()), "secrets": dict(spec.secret_env)}
+        await self._supervise(spec.attempt, run, order)
+
+    async def stop(self, attempt: AttemptId, reason: str, grace_seconds: float) -> None:
+        """Ask the supervisor to stop the whole tree; starts one where none runs. Nothing to do without a directory.
+
+        Of an attempt that ended only what it left is stopped.
+
+        Raises:
+            Transient: the request could not be written.
+        """
+        run = self._run(attempt)
+        if not run.exists(""):
+            return
+        if run.exists("exit.json"):
+            await self.ensure_supervised(attempt)  # the command ended: a supervisor stops what it left
+            return
+        try:
+            await asyncio.to_thread(_request_stop, run, Stop(reason, grace_seconds))
+        except OSError as error:
+            raise Transient("StopNotWritten", f"{error.filename or run.path}: {error.strerror}") from error
+        try:
+            supervised = _signal_supervisor(run, signal.SIGUSR1)
+        except OSError as error:
+            raise Transient("SupervisorNotWoken", f"{run.path}: {error.strerror}") from error
+        if not supervised:
+            await self.ensure_supervised(attempt)
+
+    async def void(self, attempt: AttemptId, message: str) -> bool:
+        """Make sure that an attempt that is not proved started never starts; False where it may have started.
+
+        Raises:
+            Transient: the record could not be written.
+        """
+        self._run(attempt)
+        try:
+            return await asyncio.to_thread(ending.void, self._runs, str(attempt), self._state_id, message)
+        except OSError as error:
+            raise Transient("VoidNotWritten", f"{error.filename or attempt}: {error.strerror or error}") from error
+
+    async def release(self, attempt: AttemptId, keep_record: bool) -> None:
+        """Remove what is left of an ended attempt; `keep_record` keeps attempt.json, exit.json and the output.
+
+        Raises:
+            Waiting: something of it is or may be alive.
+            Transient: a file could not be removed.
+        """
+        self._run(attempt)
+        await asyncio.to_thread(ending.release, self._runs, str(attempt), self._state_id, keep_record=keep_record)
+
+    async def list_attempts(self) -> list[AttemptId]:
+        """All attempts with a run directory; raises Transient where the state directory cannot be read."""
+        return [AttemptId.parse(name) for name in self._names() if is_attempt_name(name)]
+
+    async def foreign_entries(self) -> list[str]:
+        """Names in `runs` that are no attempts and that we did not make; raises Transient."""
+        return [name for name in self._names() if not name.startswith(".") and not is_attempt_name(name)]
+
+    async def ensure_supervised(self, attempt: AttemptId) -> bool:
+        """Start a supervisor in attach mode where the attempt needs one and none works; idempotent, `lock` decides.
+
+        Needed for: a command that runs (or may run), a stop that is not carried out yet, and an end whose left-over
+        processes nobody swept. A supervisor that holds `lock` but whose heartbeat stood still between two looks 10 s
+        apart is killed first (a stopped process keeps its lock).
+
+        Returns:
+            Whether a supervisor was started.
+
+        Raises:
+            Transient: it could not be started.
+        """
+        run = self._run(attempt)
+        seen = look(run, self._state_id)
+        evidence = seen.observation.evidence
+        needed = (
+            evidence is Evidence.ALIVE
+            or (seen.sweep and seen.process is not None)
+            or (evidence is Evidence.LAUNCHING and run.exists("stop.json"))
+        )
+        if seen.observation.supervised:
+            needed = self._kill_stale_supervisor(attempt, run)
+        if needed:
+            await self._supervise(attempt, run, {"build": None})
+        return needed
+
+    async def quarantine(self, name: str) -> str | None:
+        """Set a damaged run directory or a foreign entry aside; the reason, or None where it stays (alive or sound).
+
+        Raises:
+            Transient: it could not be moved.
+        """
+        try:
+            return await asyncio.to_thread(ending.quarantine, self._runs, name, self._state_id, time.time())
+        except OSError as error:
+            raise Transient("QuarantineFailed", f"{error.filename or name}: {error.strerror or error}") from error
+
+    async def clean_leftovers(self, older_than_seconds: float = 600) -> list[str]:
+        """Finish interrupted removals and remove directories whose building was killed; raises Transient."""
+        try:
+            return await asyncio.to_thread(ending.clean_leftovers, self._runs, time.time(), older_than_seconds)
+        except OSError as error:
+            raise Transient("CleanupFailed", f"{error.filename or self._runs}: {error.strerror or error}") from error
+
+    async def reattach(self) -> list[AttemptId]:
+        """After a start: watch every supervisor that lives; returns their attempts. Raises Transient."""
+        known = self._watched.keys()
+        attempts = [attempt for attempt in await self.list_attempts() if attempt not in known]
+        for attempt, pidfd in await asyncio.to_thread(_live_supervisors, self._runs, attempts):
+            self._watched.add(attempt, pidfd, lambda: None)
+        return sorted(self._watched.keys(), key=str)
+
+    def close(self) -> None:
+        """Stop watching; supervisors and jobs go on."""
+        self._watched.close()
+
+    def _run(self, attempt: AttemptId) -> RunDir:
+        try:
+            return RunDir.of(self._runs, str(attempt))
+        except ValueError as error:
+            raise Terminal("BadAttemptName", str(error)) from error
+
+    def _names(self) -> list[str]:
+        try:
+            return sorted(os.listdir(self._runs))
+        except OSError as error:
+            raise Transient("StateDirectoryUnreadable", f"{self._runs}: {error.strerror}") from error
+
+    async def _supervise(self, attempt: AttemptId, run: RunDir, order: dict[str, Any]) -> None:
+        try:
+            started = start_fresh(run.path, json.dumps(order).encode("ascii"))
+        except OSError as error:
+            raise Transient("SupervisorNotStarted", f"{attempt}: {error.strerror or error}") from error
+        self._watched.add(attempt, started.pidfd, started.reap)
+        await _raise_failure(attempt, started)
+
+    def _supervisor_ended(self, attempt: AttemptId) -> None:
+        self._heartbeats.forget(attempt)
+        for wake in self._wakes:
+            wake(attempt)
+
+    def _kill_stale_supervisor(self, attempt: AttemptId, run: RunDir) -> bool:
+        """True where the one that holds `lock` stood still and was killed."""
+        try:
+            if not self._heartbeats.stands_still(attempt, run):
+                return False
+            self._heartbeats.forget(attempt)
+            return _signal_supervisor(run, signal.SIGKILL)
+        except OSError as error:
+            raise Transient("HeartbeatUnreadable", f"{run.path}: {error.strerror}") from error
+
+
+def _signal_supervisor(run: RunDir, number: int) -> bool:
+    """Signal the supervisor that holds `lock`; False where nobody does. Raises OSError."""
+    pidfd = holder(run)
+    if pidfd is None:
+        return False
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(pidfd)
+    return True
+
+
+async def _raise_failure(attempt: AttemptId, started: Started) -> None:
+    try:
+        step = await started.report(_REPORT_LIMIT_SECONDS)
+    except TimeoutError as error:
+        raise Transient("SupervisorSilent", f"the supervisor of {attempt} did not report in time") from error
+    if step["step"] == "failed":
+        raise Transient("LaunchFailed", f"{attempt}: {step.get('message')}")
+    if step["step"] == "lost":
+        raise Transient("SupervisorLost", f"the supervisor of {attempt} ended before it reported")
+
+
+def _request_stop(run: RunDir, stop: Stop) -> None:
+    """The first request's reason stays; a later one may only shorten the grace period. Raises OSError."""
+    if run.write_stop(stop):
+        return
+    try:
+        earlier = run.read_stop()
+    except RecordError:
+        earlier = None
+    if earlier is None or stop.grace_seconds < earlier.grace_seconds:
+        run.replace_stop(stop if earlier is None else replace(earlier, grace_seconds=stop.grace_seconds))
+
+
+def _live_supervisors(runs: str, attempts: list[AttemptId]) -> list[tuple[AttemptId, int]]:
+    found = []
+    for attempt in attempts:
+        try:
+            pidfd = holder(RunDir.of(runs, str(attempt)))
+        except OSError:
+            # observe() reports what is wrong with it; here it only means that no pidfd wakes us.
+            continue
+        if pidfd is not None:
+            found.append((attempt, pidfd))
+    return found

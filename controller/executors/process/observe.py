@@ -1,0 +1,197 @@
+"""One look at a run directory: what is proved about an attempt (design 6 "Identity and evidence").
+
+The order matters: liveness first, exit.json after it, so that an end between the two is seen as an end and never as a
+loss. Nothing is changed here; what cannot be read or does not parse is UNKNOWN with a message.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from controller.decisions.observed import Evidence, ExitRecord, Observation
+from controller.executors.process.identity import Stat, Verdict, boot_id, compare, machine_id
+from controller.executors.process.records import Exit, Process, RecordError
+from controller.executors.process.rundir import RunDir, is_locked
+from controller.executors.process.tree import Scope, members
+from controller.files import journal
+
+_FINISHED = (Evidence.ENDED, Evidence.GONE, Evidence.NEVER_STARTED)
+_HIGHEST_SIGNAL = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look found, before the slow parts.
+
+    Args:
+        observation: complete but for processes_left where `sweep` is set.
+        process: process.json, None where it is absent.
+        sweep: nobody vouches that no process is left: look for them.
+        sync: exit.json is not known to be durable yet.
+        damaged: what is wrong with which file, "" where nothing is.
+    """
+
+    observation: Observation
+    process: Process | None = None
+    sweep: bool = False
+    sync: bool = False
+    damaged: str = ""
+
+
+def look(run: RunDir, state_id: str) -> Look:
+    """Look at one attempt.
+
+    Args:
+        run: its run directory, which may be missing.
+        state_id: of this state directory: another one's attempts are UNKNOWN (design 9).
+    """
+    try:
+        return _look(run, state_id)
+    except RecordError as error:
+        alive = _recorder_lock_held(run)
+        evidence = Evidence.ALIVE if alive else Evidence.UNKNOWN
+        message = f"{run.path}: {error}"
+        return Look(Observation(evidence, supervised=_supervised(run), message=message), damaged=str(error))
+    except OSError as error:
+        return Look(Observation(Evidence.UNKNOWN, message=f"{error.filename or run.path}: {error.strerror or error}"))
+
+
+def _look(run: RunDir, state_id: str) -> Look:
+    attempt = run.read_attempt()
+    if attempt is None:
+        return _without_attempt(run)
+    if attempt.state_id != state_id:
+        return _unknown(f"{run.path} belongs to state directory {attempt.state_id}, this one is {state_id}")
+    if attempt.machine != machine_id():
+        return _unknown(f"{run.path} was made on another machine ({attempt.machine or 'without machine-id'})")
+    supervised = is_locked(run.file("lock"))
+    process = run.read_process()
+    verdict = Verdict.UNKNOWN if process is None else compare(process.recorder)
+    record = run.read_exit()
+    story = journal.read(run.journal)
+    stop = story.last("StopRequested")
+    base = Observation(
+        Evidence.UNKNOWN,
+        started_at=None if process is None else _time(process.started_at),
+        output_bytes=_size(run.output),
+        stop_requested=stop is not None,
+        supervised=supervised,
+    )
+    if record is not None:
+        return _ended(run, base, record, process, story, stop)
+    if process is None:
+        return Look(replace(base, evidence=Evidence.LAUNCHING))
+    return _running(run, base, process, verdict)
+
+
+def _without_attempt(run: RunDir) -> Look:
+    if not run.exists(""):
+        os.stat(os.path.dirname(run.path))  # ABSENT needs a state directory that can be read
+        return Look(Observation(Evidence.ABSENT))
+    raise RecordError("attempt.json", "is missing")
+
+
+def _unknown(message: str) -> Look:
+    return Look(Observation(Evidence.UNKNOWN, message=message))
+
+
+def _running(run: RunDir, base: Observation, process: Process, verdict: Verdict) -> Look:
+    if verdict is Verdict.SAME:
+        return Look(replace(base, evidence=Evidence.ALIVE), process)
+    if verdict is Verdict.GONE and base.supervised:
+        message = "the recorder is gone; its supervisor still deals with the attempt"
+        return Look(replace(base, evidence=Evidence.ALIVE, message=message), process)
+    if verdict is Verdict.GONE:
+        return Look(replace(base, evidence=Evidence.GONE), process, sweep=process.recorder.boot == boot_id())
+    if _recorder_lock_held(run):
+        return Look(replace(base, evidence=Evidence.ALIVE), process)
+    message = f"{run.path}: the recorder (pid {process.recorder.pid}) cannot be looked up from here"
+    return Look(replace(base, evidence=Evidence.UNKNOWN, message=message), process)
+
+
+def _ended(
+    run: RunDir,
+    base: Observation,
+    record: Exit,
+    process: Process | None,
+    story: journal.Journal,
+    stop: Mapping[str, object] | None,
+) -> Look:
+    evidence = Evidence.NEVER_STARTED if record.never_started else Evidence.ENDED
+    end = ExitRecord(
+        code=record.code,
+        signal=_signal(record, stop is not None),
+        reason=record.reason or _text(stop, "reason"),
+        message=record.message or _text(stop, "message"),
+        finished_at=_time(os.stat(run.file("exit.json")).st_mtime),
+    )
+    observation = replace(base, evidence=evidence, exit=end)
+    last = story.last("Ended")
+    if last is not None:
+        return Look(observation, process, sync=last.get("durable") is not True)
+    if process is None or process.recorder.boot != boot_id():
+        return Look(observation, process, sync=True)
+    if base.supervised:
+        message = "its supervisor still looks for processes that it left"
+        return Look(replace(observation, processes_left=1, message=message), process, sync=True)
+    return Look(observation, process, sweep=True, sync=True)
+
+
+def _signal(record: Exit, stopped: bool) -> int | None:
+    """A code above 128 names a signal only where we sent one: programs may exit with such a code by themselves."""
+    if record.signal is not None:
+        return record.signal
+    if stopped and record.code is not None and 128 < record.code <= 128 + _HIGHEST_SIGNAL:
+        return record.code - 128
+    return None
+
+
+def processes_left(run: RunDir, process: Process, stats: dict[int, Stat] | None = None) -> list[Stat]:
+    """The attempt's processes as seen from outside, when no supervisor vouches for their end.
+
+    Raises:
+        OSError: /proc cannot be read.
+    """
+    try:
+        command = run.read_command(process)
+    except RecordError:
+        command = None
+    pids = {process.recorder.pid} | ({command.pid} if command is not None else set())
+    alive = frozenset({command.pid} if command is not None and compare(command) is Verdict.SAME else ())
+    recorder = {process.recorder.pid} if compare(process.recorder) is Verdict.SAME else set()
+    attempt = os.path.basename(run.path)
+    scope = Scope(attempt, alive, frozenset(pids), process.cgroup, frozenset({os.getpid()} | recorder))
+    return members(scope, stats)
+
+
+def _recorder_lock_held(run: RunDir) -> bool:
+    try:
+        return is_locked(run.file("recorder.lock"))
+    except OSError:
+        return False
+
+
+def _supervised(run: RunDir) -> bool:
+    try:
+        return is_locked(run.file("lock"))
+    except OSError:
+        return False
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _text(entry: Mapping[str, object] | None, key: str) -> str:
+    value = None if entry is None else entry.get(key)
+    return value if isinstance(value, str) else ""

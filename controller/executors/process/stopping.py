@@ -1,0 +1,90 @@
+"""Stopping a tree: TERM to the command's group, grace, KILL to each process but the recorder until none is left.
+
+Each signal goes to a process whose start time was compared (requirement 3.6, design 6 "Stop"). Standard library only.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+from controller.executors.process import cgroup
+from controller.executors.process.identity import Identity, Stat
+from controller.executors.process.records import Stop
+from controller.executors.process.story import Story
+from controller.executors.process.tree import Scope, members, signal_each
+
+_KILL_INTERVAL_SECONDS = (0.05, 5.0)  # a process in an uninterruptible wait may take long to end
+_LEFT_OVER_GRACE_SECONDS = 5.0
+_PASSES = 20  # a tree that forks while it is killed is scanned again at once, this often, before the next interval
+
+
+class Stopping:
+    """One stop under way. `step` does what is due and can be called at any time."""
+
+    def __init__(self, stop: Stop, scope: Callable[[], Scope], command: Callable[[], Identity | None], story: Story):
+        self._scope, self._command, self._story = scope, command, story
+        self._stop = stop
+        self._kill_at = time.monotonic() + stop.grace_seconds
+        self._next_kill = 0.0
+        self._interval = _KILL_INTERVAL_SECONDS[0]
+        self._termed = self._killed = False
+
+    def due_in(self) -> float:
+        """Seconds until `step` has something to do."""
+        now = time.monotonic()
+        if not self._termed:
+            return 0.0
+        return max(0.0, (self._next_kill if self._killed else self._kill_at) - now)
+
+    def step(self) -> None:
+        """TERM the first time; KILL once the grace period is over, again and again."""
+        if not self._termed:
+            self._termed = True
+            self._story.tell("TermSent", reason=self._stop.reason, graceSeconds=self._stop.grace_seconds)
+            self._terminate()
+        now = time.monotonic()
+        if now >= self._kill_at and now >= self._next_kill:
+            if not self._killed:
+                self._killed = True
+                self._story.tell("Killing", reason=self._stop.reason)
+            kill_all(self._scope())
+            self._next_kill = time.monotonic() + self._interval
+            self._interval = min(self._interval * 1.5, _KILL_INTERVAL_SECONDS[1])
+
+    def hurry(self, grace_seconds: float) -> None:
+        """A later request may only shorten the grace period."""
+        self._kill_at = min(self._kill_at, time.monotonic() + grace_seconds)
+
+    def _terminate(self) -> None:
+        found = members(self._scope())
+        command = self._command()
+        group = [stat for stat in found if command is not None and stat.pgrp == command.pid]
+        # Before the command made its own group, or after it ended: everything that is left gets the TERM.
+        targets = group or found
+        signal_each(targets, signal.SIGTERM)
+        signal_each(targets, signal.SIGCONT)  # a stopped process acts on TERM only once it is continued
+
+
+def kill_all(scope: Scope) -> list[Stat]:
+    """KILL every process of the scope; returns those that were still found by the last look."""
+    cgroup.kill(scope.cgroup)
+    before: set[tuple[int, int]] = set()
+    for _ in range(_PASSES):
+        found = members(scope)
+        now = {(stat.pid, stat.start_ticks) for stat in found}
+        if not found or now == before:
+            return found
+        signal_each([stat for stat in found if (stat.pid, stat.start_ticks) not in before], signal.SIGKILL)
+        before = now
+    return members(scope)
+
+
+def sweep(scope: Callable[[], Scope], grace_seconds: float, story: Story) -> Stopping | None:
+    """Begin to stop what the ended command left behind; None where nothing is left."""
+    left = members(scope())
+    if not left:
+        return None
+    story.tell("LeftOver", pids=[stat.pid for stat in left])
+    return Stopping(Stop("LeftOver", min(grace_seconds, _LEFT_OVER_GRACE_SECONDS)), scope, lambda: None, story)

@@ -1,0 +1,106 @@
+"""Builders and waits for tests with real attempts in a state directory of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from controller.decisions.observed import Evidence, Observation
+from controller.executors.base import AttemptId, LaunchSpec, Limits
+from controller.executors.process.executor import ProcessExecutor
+from controller.executors.process.identity import send
+from controller.executors.process.rundir import RunDir, is_locked
+from controller.executors.process.tree import Scope, members, signal_each
+
+OVER = frozenset({Evidence.ENDED, Evidence.GONE, Evidence.NEVER_STARTED})
+
+
+async def until(condition: Callable[[], object], limit: float = 20.0, what: str = "condition") -> None:
+    """Wait until `condition()` is true, at most `limit` seconds."""
+    end = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < end, f"waited {limit} s for: {what}"
+        await asyncio.sleep(0.01)
+
+
+@dataclass
+class Host:
+    """A state directory with an executor, and builders for attempts."""
+
+    runs: Path
+    executor: ProcessExecutor
+    woken: list[AttemptId] = field(default_factory=list)
+    _count: int = 0
+
+    def shell(self, script: str, **fields: object) -> LaunchSpec:
+        """An attempt that runs `script`; `fields` go into the spec, those of Limits into its limits."""
+        return self.command("/bin/sh", "-c", script, **fields)
+
+    def command(self, *argv: str, **fields: object) -> LaunchSpec:
+        """An attempt of its own job that runs `argv`."""
+        self._count += 1
+        limits = {key: fields.pop(key) for key in list(fields) if key in Limits.__slots__}
+        attempt = AttemptId(f"job-{self._count}", 1)
+        return LaunchSpec(attempt, "default", attempt.job_uid, argv, limits=Limits(**limits), **fields)  # type: ignore[arg-type]
+
+    def run(self, spec: LaunchSpec) -> RunDir:
+        """The run directory of an attempt."""
+        return RunDir.of(str(self.runs), str(spec.attempt))
+
+    def output(self, spec: LaunchSpec) -> str:
+        """What it printed so far."""
+        path = Path(self.run(spec).output)
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    async def printed(self, spec: LaunchSpec, text: str) -> None:
+        """Wait until the attempt printed `text`."""
+        await until(lambda: text in self.output(spec), what=f"output {text!r}")
+
+    async def end(self, spec: LaunchSpec, limit: float = 30.0, executor: ProcessExecutor | None = None) -> Observation:
+        """Wait as a reconciler does until the attempt is over and nothing of it is left."""
+        executor = executor or self.executor
+        stop_at = time.monotonic() + limit
+        while True:
+            seen = await executor.observe(spec.attempt)
+            if seen.evidence in OVER and seen.processes_left == 0:
+                return seen
+            assert time.monotonic() < stop_at, f"still {seen} after {limit} s"
+            if not seen.supervised:
+                await executor.ensure_supervised(spec.attempt)
+            await asyncio.sleep(0.02)
+
+    async def finish(self, spec: LaunchSpec, limit: float = 30.0) -> Observation:
+        """Launch and wait for the end."""
+        await self.executor.launch(spec)
+        return await self.end(spec, limit)
+
+    def kill_supervisor(self, spec: LaunchSpec, number: int = signal.SIGKILL) -> None:
+        """Signal exactly the supervisor."""
+        identity = self.run(spec).read_supervisor()
+        assert identity is not None and send(identity, number)
+
+    def kill_recorder(self, spec: LaunchSpec, number: int = signal.SIGKILL) -> None:
+        """Signal exactly the recorder."""
+        process = self.run(spec).read_process()
+        assert process is not None and send(process.recorder, number)
+
+    async def unsupervised(self, spec: LaunchSpec) -> None:
+        """Wait until nobody holds the attempt's lock."""
+        await until(lambda: not is_locked(self.run(spec).file("lock")), what="lock is free")
+
+    def clean(self) -> None:
+        """End what tests left running: supervisors and members of attempts, each by its identity."""
+        for path in self.runs.iterdir() if self.runs.exists() else ():
+            run = RunDir(str(path))
+            if not (path / "lock").exists():
+                continue
+            process = run.read_process()
+            for identity in (run.read_supervisor(), process and process.recorder):
+                if identity is not None:
+                    send(identity, signal.SIGKILL)
+            signal_each(members(Scope(path.name, exclude=frozenset({os.getpid()}))), signal.SIGKILL)
