@@ -13,10 +13,10 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from controller.executors.process import identity
 from controller.local import binaries, leftovers
 from controller.local.home import Home
 from controller.local.plane import Plane
-from controller.local.process import ProcessIdentity
 from controller.settings import Settings
 
 T = TypeVar("T")
@@ -95,19 +95,16 @@ def make_directory() -> Path:
             asyncio.run(leftovers.stop(Home.at(old / "home")))
             shutil.rmtree(old, ignore_errors=True)
     directory = Path(tempfile.mkdtemp(prefix=PREFIX))
-    me = ProcessIdentity.of(os.getpid())
-    assert me is not None
-    (directory / OWNER).write_text(json.dumps({"pid": me.pid, "ticks": me.ticks}))
+    (directory / OWNER).write_text(json.dumps(identity.of_self().to_json()))
     return directory
 
 
 def _owner_lives(directory: Path) -> bool:
     try:
-        owner = json.loads((directory / OWNER).read_text())
+        owner = identity.Identity.from_json(json.loads((directory / OWNER).read_text()))
     except (FileNotFoundError, ValueError):
         return True  # just being made, or not ours: leave it
-    identity = ProcessIdentity.of(int(owner["pid"]))
-    return identity is not None and identity.ticks == owner["ticks"]
+    return identity.compare(owner) is not identity.Verdict.GONE
 
 
 def find_binaries(say: Callable[[str], None]) -> binaries.Binaries:

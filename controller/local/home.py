@@ -143,11 +143,13 @@ class PlaneLock:
         self._fd: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock without waiting.
+        """Take the lock without waiting; harmless where it is held already.
 
         Raises:
             Waiting: another process holds it.
         """
+        if self._fd is not None:
+            return
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

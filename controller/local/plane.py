@@ -82,6 +82,11 @@ class Plane:
         """What is known about a component now."""
         return self._supervised[name].record
 
+    def acquire(self) -> None:
+        """Take the home; `start` does it too. Raises Waiting where another process has it, Terminal as `start`."""
+        self.home.prepare()
+        self._lock.acquire()
+
     async def start(self) -> None:
         """Come up and return when the API server serves the CRDs; the controller is started, not waited for.
 
@@ -90,8 +95,7 @@ class Plane:
             Terminal: the home cannot be used.
             Transient: a server does not get ready; the message ends with its last log lines. Nothing is left running.
         """
-        self.home.prepare()
-        self._lock.acquire()
+        self.acquire()
         try:
             await self._prepare()
             for name in NAMES:
@@ -139,7 +143,7 @@ class Plane:
         adoptable = []
         for name, component in self._components.items():
             record = records.read(self.home.record(name))
-            if record is None or record.process is None or not record.process.alive():
+            if record is None or record.process is None or not record.alive:
                 continue
             if record.fingerprint == component.launch().fingerprint:
                 adoptable.append(record.process)

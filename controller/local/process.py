@@ -1,7 +1,6 @@
-"""Processes of the local control plane: who they are, and ending one without ever hitting another.
+"""Processes of the local control plane: start one, find one, wait for its end, end it.
 
-An identity is boot id, PID namespace, pid and start ticks, as in design 6. A signal goes through a pidfd that was
-checked against the identity after it was opened, so a reused pid is never hit.
+Who a process is says `executors.process.identity`: a signal goes only through a pidfd that was checked against it.
 """
 
 from __future__ import annotations
@@ -12,60 +11,7 @@ import select
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessIdentity:
-    """One process, for ever: no other one has the same four values.
-
-    Args:
-        pid: process id in the PID namespace `pid_namespace`.
-        ticks: start time, field 22 of proc_pid_stat(5), raw.
-        boot_id: of the running kernel.
-        pid_namespace: inode of /proc/self/ns/pid.
-    """
-
-    pid: int
-    ticks: int
-    boot_id: str
-    pid_namespace: int
-
-    @classmethod
-    def of(cls, pid: int) -> ProcessIdentity | None:
-        """Identity of the running process `pid`; None where there is none or only its zombie."""
-        ticks = start_ticks(pid)
-        if ticks is None:
-            return None
-        return cls(pid, ticks, BOOT_ID.read_text().strip(), Path("/proc/self/ns/pid").stat().st_ino)
-
-    def alive(self) -> bool:
-        """Whether exactly this process runs now."""
-        return ProcessIdentity.of(self.pid) == self
-
-    def open(self) -> int | None:
-        """A pidfd on exactly this process, to be closed by the caller; None where it does not run."""
-        try:
-            fd = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return None
-        if self.alive():
-            return fd
-        os.close(fd)
-        return None
-
-
-def start_ticks(pid: int) -> int | None:
-    """Field 22 of proc_pid_stat(5), None where the process is absent or a zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = stat[stat.rindex(b")") + 2 :].split()
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 def find_marked(variable: str, value: str, argument: str | None = None) -> list[int]:

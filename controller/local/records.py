@@ -7,13 +7,14 @@ are then found by their marker (`process.find_marked`).
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from controller.executors.process import identity
+from controller.executors.process.identity import Identity
 from controller.files import atomic
-from controller.local.process import ProcessIdentity
 
 
 class State(StrEnum):
@@ -24,6 +25,7 @@ class State(StrEnum):
     RUNNING = "Running"
     BACKOFF = "Backoff"
     STOPPING = "Stopping"
+    UNREADY = "Unready"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Record:
 
     name: str
     state: State = State.STOPPED
-    process: ProcessIdentity | None = None
+    process: Identity | None = None
     restarts: int = 0
     port: int | None = None
     fingerprint: str = ""
@@ -51,12 +53,14 @@ class Record:
     @property
     def alive(self) -> bool:
         """Whether the recorded process runs now."""
-        return self.process is not None and self.process.alive()
+        return self.process is not None and identity.compare(self.process) is identity.Verdict.SAME
 
 
 def write(path: Path, record: Record) -> None:
     """Replace the record at `path`; raises OSError where the disk does not take it."""
-    atomic.write_atomic(path, json.dumps(asdict(record), indent=1).encode(), 0o600)
+    process = None if record.process is None else record.process.to_json()
+    content = {**asdict(replace(record, process=None)), "process": process}
+    atomic.write_atomic(path, json.dumps(content, indent=1).encode(), 0o600)
 
 
 def read(path: Path) -> Record | None:
@@ -65,6 +69,11 @@ def read(path: Path) -> Record | None:
         content: dict[str, Any] = json.loads(path.read_bytes())
         process = content.pop("process")
         state = State(content.pop("state"))
-        return Record(**content, state=state, process=None if process is None else ProcessIdentity(**process))
+        return Record(**content, state=state, process=None if process is None else Identity.from_json(process))
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def with_state(record: Record, state: State, message: str) -> Record:
+    """The same record in another state."""
+    return replace(record, state=state, message=message)

@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from controller.executors.process import identity
 from controller.local import logs, records
 from controller.local.components import Component, Launch
 from controller.local.home import Home
 from controller.local.ports import is_free
-from controller.local.process import ProcessIdentity, end, spawn, wait_exit
+from controller.local.process import end, spawn, wait_exit
 from controller.local.records import Record, State
 
 FIRST_BACKOFF_SECONDS = 0.2
@@ -111,6 +112,7 @@ class Supervised:
             raise error
         if self._ready.is_set():
             return None
+        self._gave_up.clear()
         path = self._home.log(self.component.name)
         lines = logs.last_lines(logs.since(path, self._log_offset))
         return f"{self.component.name} is not ready: {self.record.message}\n  the end of {path}:\n{lines}"
@@ -175,7 +177,7 @@ class Supervised:
         record = records.read(self._home.record(self.component.name))
         if record is None or record.process is None or record.fingerprint != launch.fingerprint:
             return False
-        self._pidfd = record.process.open()
+        self._pidfd = identity.open_pidfd(record.process)
         if self._pidfd is None:
             return False
         self.record = replace(record, restarts=self.record.restarts)
@@ -196,7 +198,7 @@ class Supervised:
         self._pidfd = os.pidfd_open(self._child.pid)
         self._update(
             state=State.STARTING,
-            process=ProcessIdentity.of(self._child.pid),
+            process=identity.of_pid(self._child.pid),
             port=launch.port,
             fingerprint=launch.fingerprint,
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),

@@ -1,0 +1,76 @@
+"""The `holdfast` command: which commands there are; each is imported only when it is used.
+
+An error of ours is one message on stderr and exit code 1, an interrupt is 130. Installed as `kubectl-holdfast` too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from controller.errors import HoldfastError
+
+# command -> (module, attribute, one line of help): the table is enough for `holdfast --help`.
+COMMANDS: Mapping[str, tuple[str, str, str]] = {
+    "up": ("controller.cli.plane", "up", "Start the local control plane and the controller."),
+    "down": ("controller.cli.plane", "down", "Stop them; running jobs go on."),
+    "status": ("controller.cli.plane", "status", "Show what runs."),
+    "settings": ("controller.cli.plane", "settings", "Show all settings."),
+}
+HIDDEN: Mapping[str, tuple[str, str, str]] = {
+    "controller": ("controller.cli.controller", "controller", "Run the controller; `up` does it for you."),
+}
+
+
+class LazyGroup(click.Group):
+    """Finds commands in the tables above: `holdfast logs` must not wait for the imports of `holdfast up`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name) or HIDDEN.get(cmd_name)
+        if entry is None:
+            return None
+        module, attribute, _ = entry
+        found = getattr(importlib.import_module(module), attribute)
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][2]) for name in self.list_commands(ctx)])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HoldfastError as error:
+            click.echo(f"holdfast: {error.message}", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("holdfast: interrupted", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="holdfast", message="%(package)s %(version)s")
+def cli() -> None:
+    """Run long batch jobs that no crash can lose.
+
+    Start with `holdfast up --detach`, then `holdfast run -- COMMAND` or `kubectl apply -f job.yaml`.
+    """
+
+
+def main() -> None:
+    """Entry point of `holdfast` and `kubectl-holdfast`."""
+    name = Path(sys.argv[0]).name
+    cli(prog_name="kubectl holdfast" if name == "kubectl-holdfast" else "holdfast")
+
+
+if __name__ == "__main__":
+    main()
