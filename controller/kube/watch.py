@@ -5,7 +5,7 @@ deletions that happened while no watch was open are not told (that is what `sync
 announces). A lasting refusal or 5xx ends `run_watch` with the error: the process exits non-zero and is restarted.
 
 Only `on.event` and `on.login` are used, in a registry of our own: the other handlers of kopf write annotations, add
-finalizers or keep a task for each object. Tasks younger than kopf are cancelled when it ends, so set `stop` last.
+finalizers or keep a task for each object.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,7 +67,6 @@ async def run_watch(
     """
     kinds = tuple(kinds)
     session = _Sessions(kubeconfig, kinds, ready, on_list, metrics, version)
-    running = asyncio.all_tasks()
     _quieten()
     tasks = await kopf.spawn_tasks(
         registry=_registry(kinds, on_event, session, metrics),
@@ -80,7 +79,7 @@ async def run_watch(
     )
     if install_signals is not None:
         install_signals()  # nothing was awaited since kopf took them: no signal can have been lost
-    await kopf.run_tasks(tasks, ignored=running)
+    await kopf.run_tasks(tasks, ignored=_Foreign())
     if not stop.is_set():
         raise Transient("WatchEnded", "the watch ended by itself; the controller has to be restarted")
 
@@ -212,6 +211,23 @@ class _Sessions:
             self._not_open.discard(kind)
             if not self._not_open and self._ready is not None:
                 self._ready.set()
+
+
+class _Foreign(Collection[Any]):
+    """The tasks that are not kopf's. When it ends, it cancels all tasks that are not in what it is told to ignore,
+    and by default that is every task younger than itself, also those of reconciles in work and of the HTTP server."""
+
+    _home = str(Path(kopf.__file__).parent)
+
+    def __contains__(self, task: object) -> bool:
+        code = getattr(task.get_coro(), "cr_code", None) if isinstance(task, asyncio.Task) else None
+        return code is None or not code.co_filename.startswith(self._home)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (task for task in asyncio.all_tasks() if task in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 class _OncePer(logging.Filter):

@@ -16,6 +16,7 @@ OTHER_QUEUES = "other"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 KINDS = ("BatchJob", "JobQueue")
+RECONCILED = (*KINDS, "Attempt")  # an attempt whose job is not known has a key of its own
 API_KINDS = (*KINDS, "ConfigMap", "Secret", "Event", "Namespace", "CustomResourceDefinition")
 VERBS = ("get", "list", "watch", "create", "patch", "patch_status", "delete")
 CODES = ("2xx", "404", "409", "4xx", "5xx", "unreachable")
@@ -26,7 +27,15 @@ REACTIONS = ("waiting", "transient", "terminal", "defect")
 ORPHANS = ("process", "run_directory", "temp_file")
 EVENT_OUTCOMES = ("posted", "aggregated", "dropped", "failed")
 WATCH_TYPES = ("LISTED", "ADDED", "MODIFIED", "DELETED")
-DEGRADED_REASONS = ("OtherCluster", "OlderBackup", "OlderEtcd", "EmptyStateDirectory", "ManyOwnerless", "DiskFull")
+DEGRADED_REASONS = (
+    "OtherCluster",
+    "OlderBackup",
+    "OlderEtcd",
+    "EmptyStateDirectory",
+    "ManyOwnerless",
+    "DiskFull",
+    "StateDirectory",
+)
 
 FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 SLOW = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600)
@@ -100,13 +109,13 @@ class Metrics:
             [(k, t) for k in KINDS for t in WATCH_TYPES],
         )
         self.reconcile_seconds = self._histogram(
-            "holdfast_reconcile_duration_seconds", "Latency of one reconcile.", FAST, ("kind",), KINDS
+            "holdfast_reconcile_duration_seconds", "Latency of one reconcile.", FAST, ("kind",), RECONCILED
         )
         self.reconcile_errors = self._counter(
             "holdfast_reconcile_errors_total",
             "Reconciles that raised, by the reaction that the error wants.",
             ("kind", "reaction"),
-            [(k, r) for k in KINDS for r in REACTIONS],
+            [(k, r) for k in RECONCILED for r in REACTIONS],
         )
         self.workqueue_depth = self._gauge(
             "holdfast_workqueue_depth", "Keys in the work queue.", ("state",), ("ready", "delayed", "in_work")
