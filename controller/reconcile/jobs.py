@@ -23,7 +23,7 @@ from controller.errors import HoldfastError, Waiting
 from controller.executors.base import AttemptId, Executor
 from controller.kube.client import Api
 from controller.kube.errors import Conflict, NotFound
-from controller.kube.events import Recorder, Reference
+from controller.kube.events import EventType, Recorder, Reference
 from controller.kube.store import Store
 from controller.reconcile.environment import Environment, resolve
 from controller.reconcile.index import AttemptIndex
@@ -222,8 +222,8 @@ class JobReconciler:
 
     def _tell(self, job: BatchJob, plan: Plan) -> None:
         for note in plan.notes:
-            kind = "Warning" if note.warning else "Normal"
-            self._parts.events.record(_reference(job), kind, note.reason, note.message)
+            type_: EventType = "Warning" if note.warning else "Normal"
+            self._parts.events.record(_reference(job), type_, note.reason, note.message)
 
     def _count(self, old: BatchJob, plan: Plan) -> None:
         before, after = old.status.attempt, plan.status.attempt

@@ -59,6 +59,7 @@ async def join(
         if isinstance(found, Identity):
             metrics.bound.set(1)
             metrics.set_degraded(None)
+            health.readiness("binding", None)
             return Joined(found, listed_at)
         metrics.set_degraded(found.reason)
         told = _tell(told, health, found.reason, found.message)
