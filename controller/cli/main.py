@@ -21,6 +21,17 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "down": ("controller.cli.plane", "down", "Stop them; running jobs go on."),
     "status": ("controller.cli.plane", "status", "Show what runs."),
     "settings": ("controller.cli.plane", "settings", "Show all settings."),
+    "adopt": ("controller.cli.adopt", "adopt", "Bind the state directory to the cluster that is there now."),
+    "run": ("controller.cli.run", "run", "Run a command as a job."),
+    "rerun": ("controller.cli.run", "rerun", "Make a new job from one that has ended."),
+    "logs": ("controller.cli.logs", "logs", "Show or follow the output of a job."),
+    "queue": ("controller.cli.queue", "queue", "Show who waits, in order, and when each will start."),
+    "describe": ("controller.cli.describe", "describe", "Show all that is known of a job."),
+    "cancel": ("controller.cli.change", "cancel", "End jobs for good."),
+    "suspend": ("controller.cli.change", "suspend", "Hold jobs back."),
+    "resume": ("controller.cli.change", "resume", "Let suspended jobs go on."),
+    "decide": ("controller.cli.change", "decide", "Answer for a job that waits for a person."),
+    "completion": ("controller.cli.completion", "completion", "Print the completion script of a shell."),
 }
 HIDDEN: Mapping[str, tuple[str, str, str]] = {
     "controller": ("controller.cli.controller", "controller", "Run the controller; `up` does it for you."),
@@ -63,6 +74,7 @@ def cli() -> None:
     """Run long batch jobs that no crash can lose.
 
     Start with `holdfast up --detach`, then `holdfast run -- COMMAND` or `kubectl apply -f job.yaml`.
+    Every command also works as `kubectl holdfast COMMAND`.
     """
 
 

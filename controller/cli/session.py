@@ -10,10 +10,10 @@ from typing import IO, Any
 import click
 
 from controller.cli import access
-from controller.cli.cluster import Cluster
+from controller.cli.cluster import TIMEOUT_SECONDS, Cluster
 from controller.errors import HoldfastError
 
-COMPLETION_SECONDS = 2.0
+COMPLETION_SECONDS = 2.0  # rather no names than a prompt that hangs
 
 
 class Failure(click.ClickException):
@@ -32,7 +32,14 @@ def note(message: str) -> None:
 class Session:
     """The cluster that the options name; nothing is read or connected before it is needed."""
 
-    def __init__(self, namespace: str | None, kubeconfig: Path | None, context: str | None) -> None:
+    def __init__(
+        self,
+        namespace: str | None,
+        kubeconfig: Path | None,
+        context: str | None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self._timeout = timeout_seconds
         self._namespace = namespace
         self._kubeconfig = kubeconfig
         self._context = context
@@ -40,7 +47,7 @@ class Session:
     @functools.cached_property
     def cluster(self) -> Cluster:
         """Raises Terminal where there is no usable kubeconfig."""
-        return Cluster(access.load(self._kubeconfig, self._context), self._namespace)
+        return Cluster(access.load(self._kubeconfig, self._context), self._namespace, self._timeout)
 
     @property
     def namespace(self) -> str:
@@ -52,9 +59,10 @@ class Session:
         except HoldfastError:
             return "default"
 
-    def quick(self) -> Cluster:
-        """A connection for completion: rather nothing than a wait."""
-        return Cluster(access.load(self._kubeconfig, self._context), self._namespace, COMPLETION_SECONDS)
+    def close(self) -> None:
+        """Drop the connection, if there is one."""
+        if "cluster" in self.__dict__:
+            self.cluster.close()
 
 
 def complete_names(kind: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
@@ -62,11 +70,14 @@ def complete_names(kind: str) -> Callable[[click.Context, click.Parameter, str],
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
         given = context.params
-        session = Session(given.get("namespace"), given.get("kubeconfig"), given.get("context"))
+        options = given.get("namespace"), given.get("kubeconfig"), given.get("context")
+        session = Session(*options, COMPLETION_SECONDS)
         try:
-            names = [item["metadata"]["name"] for item in session.quick().list(kind, metadata_only=True)]
+            names = [item["metadata"]["name"] for item in session.cluster.list(kind, metadata_only=True)]
         except HoldfastError:
             return []  # a prompt is no place for an error
+        finally:
+            session.close()
         return [name for name in names if name.startswith(incomplete) and name not in (given.get("jobs") or ())]
 
     return complete
@@ -91,10 +102,13 @@ def with_session(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def command(*args: Any, namespace: str | None, kubeconfig: Path | None, context: str | None, **options: Any) -> Any:
+        session = Session(namespace, kubeconfig, context)
         try:
-            return function(Session(namespace, kubeconfig, context), *args, **options)
+            return function(session, *args, **options)
         except HoldfastError as error:
             raise Failure(error.message) from error
+        finally:
+            session.close()
 
     for option in reversed(OPTIONS):
         command = option(command)
