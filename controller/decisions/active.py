@@ -9,6 +9,7 @@ from datetime import datetime
 
 from controller.api.batchjob import BatchJob, DecisionAction
 from controller.api.batchjob_status import Attempt, AttemptState, BatchJobStatus, Output, Phase
+from controller.api.conditions import is_true
 from controller.api.units import duration_seconds
 from controller.decisions import status as step
 from controller.decisions.inputs import Host, Observed
@@ -34,7 +35,9 @@ def decide(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host, no
     """Decide about the active attempt of `status`; arguments as in `job.decide`."""
     attempt = status.attempt
     assert attempt is not None
-    found = seen.attempt or UNSEEN
+    found = _own(attempt, seen.attempt or UNSEEN, host)
+    if found.evidence is not Evidence.UNKNOWN:
+        status = _known_again(job, status, now)
     match found.evidence:
         case Evidence.ALIVE:
             return _alive(job, status, seen, found, host, now)
@@ -48,6 +51,20 @@ def decide(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host, no
             return _sweep(job, status, attempt, found)
         case _:
             return _over(job, status, seen, found, now)
+
+
+def _own(attempt: Attempt, found: Observation, host: Host) -> Observation:
+    """What another state directory started cannot be absent here: this one says nothing about it (design 9)."""
+    if found.evidence is not Evidence.ABSENT or attempt.state_id in ("", host.state_id):
+        return found
+    return Observation(Evidence.UNKNOWN, message=f"it was started under another state directory, {attempt.state_id}")
+
+
+def _known_again(job: BatchJob, status: BatchJobStatus, now: datetime) -> BatchJobStatus:
+    """There is evidence again: nobody has to be asked any more."""
+    if not is_true(status.conditions, "NeedsDecision"):
+        return status
+    return step.mark(job, status, now, ("NeedsDecision", "False", "EvidenceFound", ""))
 
 
 def wanted_stop(job: BatchJob, now: datetime) -> str:
@@ -96,7 +113,7 @@ def _alive(
 
 
 def _running_true(status: BatchJobStatus) -> bool:
-    return any(c.type == "Running" and c.status == "True" for c in status.conditions)
+    return is_true(status.conditions, "Running")
 
 
 def _intended(
@@ -122,6 +139,9 @@ def _launching(
     """Built, not begun. Without a supervisor the launch was cut off in the middle: doing it again does it once."""
     if wanted_stop(job, now) or isinstance(seen.error, Terminal) or seen.starting_for > host.start_timeout:
         return Plan(status, (Void(attempt.number, _void_message(job, seen, now)),), LOOK_AGAIN)
+    if attempt.state is not AttemptState.STARTING:
+        # It was seen alive: what looks like a launch cut off is a damaged directory, and is never launched again.
+        return Plan(status, (Void(attempt.number, "its run directory is incomplete"),), LOOK_AGAIN)
     actions = () if found.supervised else (Launch(attempt.number),)
     return Plan(_told(job, status, seen, now), actions, LOOK_AGAIN)
 
@@ -170,10 +190,12 @@ def _decided(job: BatchJob, status: BatchJobStatus, attempt: Attempt, found: Obs
     new = step.attempt_over(new, AttemptState.LOST, found, now, "Lost", text)
     new = step.not_running(job, new, now, "Lost", text)
     note = Note("Decided", text)
+    # The person may be wrong: what can still be done against two live attempts is done.
+    given_up = (Void(attempt.number, text), Stop(attempt.number, "GivenUp", duration_seconds(job.spec.grace_period)))
     if action is DecisionAction.FAIL:
-        return Plan(step.ended(job, new, now, Phase.FAILED, "Lost", text), notes=(note,))
+        return Plan(step.ended(job, new, now, Phase.FAILED, "Lost", text), given_up, notes=(note,))
     new = step.mark(job, new, now, ("NeedsDecision", "False", "Decided", text))
-    return Plan(step.waiting(job, new, now, "Waiting", text), wake_after=0.0, notes=(note,))
+    return Plan(step.waiting(job, new, now, "Waiting", text), given_up, wake_after=0.0, notes=(note,))
 
 
 def _sweep(job: BatchJob, status: BatchJobStatus, attempt: Attempt, found: Observation) -> Plan:

@@ -6,6 +6,7 @@ Every recorded state has a row here and every row has a way out; `tests/unit/tes
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from controller.api.batchjob import BatchJob, DecisionAction
@@ -14,9 +15,16 @@ from controller.api.units import duration_seconds
 from controller.decisions import active
 from controller.decisions import status as step
 from controller.decisions.inputs import Host, Observed
+from controller.decisions.observed import Evidence
 from controller.decisions.outcome import ACTIVE_DEADLINE, suspended
 from controller.decisions.plan import Delete, Launch, Note, Plan
 from controller.decisions.validate import invalid
+
+# An attempt that ended so is the end of its job, also where somebody took the conditions away.
+ENDS = {AttemptState.SUCCEEDED: Phase.SUCCEEDED, AttemptState.CANCELED: Phase.CANCELED}
+
+# Reasons of a queued job that are found out anew at each look; the others hold until the job starts.
+PASSING = frozenset({"QueueNotFound", "StateUnreadable", "BackingOff"})
 
 
 def decide(job: BatchJob, seen: Observed, host: Host, now: datetime) -> Plan:
@@ -31,10 +39,14 @@ def decide(job: BatchJob, seen: Observed, host: Host, now: datetime) -> Plan:
     status = job.status
     if step.finished(status):
         return _finished(job, now)
+    if status.attempt is None and seen.known is None:
+        return _unreadable(job, status, now)
     if status.attempt is None and seen.known:
         status = rebuild(job, status, seen, host)
     if step.active(status) is not None:
         return active.decide(job, status, seen, host, now)
+    if status.attempt is not None and (end := ENDS.get(status.attempt.state)) is not None:
+        return _end(job, status, now, end, status.attempt.reason, status.attempt.message)
     if job.spec.cancel:
         return _end(job, status, now, Phase.CANCELED, "Canceled", "spec.cancel is true")
     if (left := active.active_deadline_left(job, now)) is not None and left <= 0:
@@ -45,7 +57,7 @@ def decide(job: BatchJob, seen: Observed, host: Host, now: datetime) -> Plan:
         return Plan(status)
     if (fault := invalid(job.spec, host.executors)) is not None:
         return _end(job, status, now, Phase.FAILED, fault[0], fault[1])
-    if status.phase is Phase.WAITING:
+    if status.phase is Phase.WAITING and status.attempt is not None:
         plan = _waiting_for_person(job, status, now)
     elif job.spec.suspend:
         plan = Plan(status if status.phase is Phase.SUSPENDED else _sequenced(suspended(job, status, now), seen))
@@ -57,11 +69,13 @@ def decide(job: BatchJob, seen: Observed, host: Host, now: datetime) -> Plan:
 def rebuild(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host) -> BatchJobStatus:
     """A status that was wiped, from the run directories (requirement 1.3): the newest attempt goes on."""
     number = max(seen.known or (1,))
-    notes = seen.annotations
+    carried = _numbers(seen.annotations)
+    # Only what is proved not to have begun may still be launched: a directory that vanished meanwhile is a loss.
+    begun = seen.attempt is None or seen.attempt.evidence not in (Evidence.LAUNCHING, Evidence.NEVER_STARTED)
     attempt = Attempt(
         id=f"{job.metadata.uid}.{number}",
         number=number,
-        state=AttemptState.RUNNING if seen.attempt and seen.attempt.started_at else AttemptState.STARTING,
+        state=AttemptState.RUNNING if begun else AttemptState.STARTING,
         state_id=host.state_id,
         host=host.name,
         started_at=seen.attempt.started_at if seen.attempt else None,
@@ -69,12 +83,17 @@ def rebuild(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host) -
     update = {
         "attempt": attempt,
         "phase": Phase.RUNNING if attempt.state is AttemptState.RUNNING else Phase.STARTING,
-        "sequence": int(notes["sequence"]) if "sequence" in notes else seen.sequence,
-        "failures": int(notes.get("failures", 0)),
-        "losses": int(notes.get("losses", 0)),
-        "decided": int(notes.get("decided", 0)),
+        "sequence": carried.get("sequence", seen.sequence),
+        "failures": carried.get("failures", 0),
+        "losses": carried.get("losses", 0),
+        "decided": carried.get("decided", 0),
     }
     return status.model_copy(update=update)
+
+
+def _numbers(annotations: Mapping[str, str]) -> dict[str, int]:
+    """What can be read of the counters; a file that was tampered with costs a counter, never the job."""
+    return {name: int(text) for name, text in annotations.items() if text.isascii() and text.isdigit()}
 
 
 def counters(status: BatchJobStatus) -> dict[str, str]:
@@ -110,8 +129,7 @@ def _waiting_for_person(job: BatchJob, status: BatchJobStatus, now: datetime) ->
 
 def _queued(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host, now: datetime) -> Plan:
     if seen.known is None:
-        message = "the run directories cannot be read, so it is not proved that no attempt of this job exists"
-        return Plan(step.waiting(job, status, now, "StateUnreadable", message), wake_after=5.0)
+        return _unreadable(job, status, now)
     backing_off = retry_left(job, status, now)
     if seen.granted and backing_off <= 0 and seen.blocked is None:
         number = max(status.attempt.number if status.attempt else 0, *seen.known, 0) + 1
@@ -119,12 +137,16 @@ def _queued(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host, n
         return Plan(new, (Launch(number),), host.running_delay)
     if backing_off > 0:
         return Plan(status, wake_after=backing_off)
-    reason, message = seen.blocked or ("Waiting", "waits for its turn in the queue")
-    recorded = status.phase is Phase.QUEUED and status.reason == ("" if reason == "Waiting" else reason)
-    if recorded and seen.blocked is None:
+    if seen.blocked is None and status.phase is Phase.QUEUED and status.reason not in PASSING:
         return Plan(status)
+    reason, message = seen.blocked or ("Waiting", "waits for its turn in the queue")
     new = step.waiting(job, status, now, reason, message)
     return Plan(_placed(_sequenced(new, seen), status, seen, now))
+
+
+def _unreadable(job: BatchJob, status: BatchJobStatus, now: datetime) -> Plan:
+    message = "the run directories cannot be read, so it is not proved that no attempt of this job exists"
+    return Plan(step.waiting(job, status, now, "StateUnreadable", message), wake_after=5.0)
 
 
 def retry_left(job: BatchJob, status: BatchJobStatus, now: datetime) -> float:

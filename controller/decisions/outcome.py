@@ -114,7 +114,8 @@ def follow(
 def suspended(job: BatchJob, status: BatchJobStatus, now: datetime) -> BatchJobStatus:
     """Held back by spec.suspend; resuming makes a new attempt."""
     new = step.mark(job, status, now, ("Admitted", "False", SUSPENDED, "spec.suspend is true"))
-    return new.model_copy(update={"phase": Phase.SUSPENDED, "reason": "", "queue_position": None})
+    update = {"phase": Phase.SUSPENDED, "reason": "", "queue_position": None, "estimated_start_time": None}
+    return new.model_copy(update=update)
 
 
 def lost(job: BatchJob, status: BatchJobStatus, now: datetime, message: str) -> tuple[BatchJobStatus, Note]:

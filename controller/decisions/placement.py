@@ -32,6 +32,6 @@ def place(job: BatchJob, known: tuple[int, ...] | None) -> Place:
     if job.status.attempt is None and known != ():
         return Place.HELD if known else Place.NEITHER
     held_back = job.spec.suspend or job.spec.cancel or job.metadata.deletion_timestamp is not None
-    if held_back or job.status.phase is Phase.WAITING:
+    if held_back or (job.status.phase is Phase.WAITING and job.status.attempt is not None):
         return Place.NEITHER
     return Place.WAITING
