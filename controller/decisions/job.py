@@ -7,6 +7,7 @@ Every recorded state has a row here and every row has a way out; `tests/unit/tes
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from controller.api.batchjob import BatchJob, DecisionAction
@@ -36,9 +37,14 @@ def decide(job: BatchJob, seen: Observed, host: Host, now: datetime) -> Plan:
         host: where attempts run.
         now: wall clock, timezone-aware UTC.
     """
+    plan = _finished(job, now) if step.finished(job.status) else _unfinished(job, seen, host, now)
+    if plan.status is not job.status and step.finished(plan.status) and job.spec.ttl_after_finished is not None:
+        return replace(plan, wake_after=duration_seconds(job.spec.ttl_after_finished))
+    return plan
+
+
+def _unfinished(job: BatchJob, seen: Observed, host: Host, now: datetime) -> Plan:
     status = job.status
-    if step.finished(status):
-        return _finished(job, now)
     if status.attempt is None and seen.known is None:
         return _unreadable(job, status, now)
     if status.attempt is None and seen.known:

@@ -19,7 +19,7 @@ from controller.decisions import status as step
 from controller.decisions.inputs import Host, Observed
 from controller.decisions.job import decide, retry_left
 from controller.decisions.plan import Action, Delete, Launch, Plan, Release, Stop, Supervise, Void
-from controller.errors import HoldfastError, Waiting
+from controller.errors import HoldfastError, Terminal, Waiting
 from controller.executors.base import AttemptId, Executor
 from controller.kube.client import Api
 from controller.kube.errors import Conflict, NotFound
@@ -62,9 +62,9 @@ class Parts:
 
 @dataclass(slots=True)
 class _Memory:
-    """What makes one job's messages and limits better; losing it loses nothing."""
+    """What makes one job's messages and limits better; losing it loses nothing. `error` belongs to one attempt."""
 
-    error: HoldfastError | None = None
+    error: tuple[int, HoldfastError] | None = None
     evict: str = ""
     starting: dict[int, float] = field(default_factory=dict)
 
@@ -87,8 +87,6 @@ class JobReconciler:
         if job is None:
             parts.scheduler.accounted(key)
             return Result()
-        if step.finished(job.status):
-            self._memory.pop(job.metadata.uid, None)
         if parts.scheduler.sequence(job) is None and not step.finished(job.status):
             await self._find_sequence(job)
         seen, environment = await self._observe(job)
@@ -97,8 +95,12 @@ class JobReconciler:
         if (left := retry_left(job, job.status, parts.now())) > 0:
             parts.scheduler.hold_back(job.metadata.uid, left)
         self._tell(job, plan)
-        await self._act(job, plan, environment)
+        # What runs is known and recorded; an action that fails for long must not keep all the others waiting.
         parts.scheduler.accounted(key)
+        if not await self._act(job, plan, environment):
+            return Result(0.0)
+        if step.finished(job.status):
+            self._memory.pop(job.metadata.uid, None)
         return Result(plan.wake_after)
 
     def evict(self, uid: str, reason: str) -> None:
@@ -122,7 +124,8 @@ class JobReconciler:
         position = None if job.status.phase is not None else parts.scheduler.books.position(uid)
         name = (job.metadata.namespace, job.spec.queue)
         eta = parts.scheduler.books.eta(name, position, parts.scheduler.host_limit) if position is not None else None
-        memory = self._memory.get(uid)
+        memory = self._memory.get(uid) or _Memory()
+        failed, error = memory.error or (None, None)
         seen = Observed(
             attempt=observation,
             known=known,
@@ -133,8 +136,8 @@ class JobReconciler:
             blocked=blocked,
             position=position,
             eta=eta,
-            evict=memory.evict if memory else "",
-            error=memory.error if memory else None,
+            evict=memory.evict,
+            error=error if attempt is not None and attempt.number == failed else None,
             output=parts.output_location(attempt) if attempt is not None else "",
         )
         return seen, environment
@@ -249,16 +252,21 @@ class JobReconciler:
 
     # --- act
 
-    async def _act(self, job: BatchJob, plan: Plan, environment: Environment | None) -> None:
-        uid = job.metadata.uid
-        try:
-            for action in plan.actions:
+    async def _act(self, job: BatchJob, plan: Plan, environment: Environment | None) -> bool:
+        """Act; False where a launch can never succeed, which is to be decided about at once."""
+        for action in plan.actions:
+            memory = self._memory.setdefault(job.metadata.uid, _Memory())
+            try:
                 await self._do(job, action, environment)
-        except HoldfastError as error:
-            self._memory.setdefault(uid, _Memory()).error = error
-            raise
-        if plan.actions and (memory := self._memory.get(uid)) is not None:
-            memory.error, memory.evict = None, ""
+            except HoldfastError as error:
+                number = 0 if isinstance(action, Delete) else action.number
+                memory.error = (number, error)
+                if isinstance(error, Terminal) and isinstance(action, Launch):
+                    return False
+                raise
+            if not isinstance(action, Void):  # the end of a voided attempt is told by the error that led to it
+                memory.error, memory.evict = None, ""
+        return True
 
     async def _do(self, job: BatchJob, action: Action, environment: Environment | None) -> None:
         parts, uid = self._parts, job.metadata.uid
