@@ -120,9 +120,10 @@ class Books:
             if account.waiting
         ]
 
-    def queue_of(self, uid: str) -> QueueName:
-        """The queue that a job in the books is in."""
-        return self._entries[uid][0]
+    def queue_of(self, uid: str) -> QueueName | None:
+        """The queue that a job is in, None where it is not in the books."""
+        entry = self._entries.get(uid)
+        return entry[0] if entry is not None else None
 
     def position(self, uid: str) -> int | None:
         """0-based place among those that wait in its queue, None where it does not wait."""

@@ -117,7 +117,7 @@ class JobReconciler:
         attempt = self._newest(job, known)
         observation = await parts.executor.observe(attempt) if attempt is not None else None
         carried = None
-        if attempt is not None and job.status.attempt is None:
+        if attempt is not None and job.status.attempt is None:  # the status was wiped
             carried = await parts.executor.annotations(attempt)
         granted = parts.scheduler.granted(uid)
         environment, blocked = await self._startable(job, granted)
@@ -154,10 +154,8 @@ class JobReconciler:
         """The environment where the job is about to start, or why it cannot start."""
         scheduler, uid = self._parts.scheduler, job.metadata.uid
         if not scheduler.books.exists((job.metadata.namespace, job.spec.queue)):
-            return None, (
-                "QueueNotFound",
-                f"there is no JobQueue {job.spec.queue} in namespace {job.metadata.namespace}",
-            )
+            text = f"there is no JobQueue {job.spec.queue} in namespace {job.metadata.namespace}"
+            return None, ("QueueNotFound", text)
         if not granted or retry_left(job, job.status, self._parts.now()) > 0:
             return None, None
         try:
@@ -195,9 +193,7 @@ class JobReconciler:
 
     async def _record(self, job: BatchJob, plan: Plan) -> BatchJob:
         parts, meta = self._parts, job.metadata
-        if plan.status is job.status:
-            return self._unused(job)
-        patch = difference(job.status.to_json(), plan.status.to_json())
+        patch = {} if plan.status is job.status else difference(job.status.to_json(), plan.status.to_json())
         if not patch:
             return self._unused(job)
         key = Key("BatchJob", meta.namespace, meta.name)
@@ -292,8 +288,12 @@ class JobReconciler:
             text = f"keys that are no names of variables were skipped: {', '.join(environment.skipped)}"
             parts.events.record(_reference(job), "Warning", "EnvironmentSkipped", text)
         parts.index.add(attempt)
-        with parts.metrics.launch_seconds.time():
-            await parts.executor.launch(launch_spec(job, attempt, environment))
+        try:
+            with parts.metrics.launch_seconds.time():
+                await parts.executor.launch(launch_spec(job, attempt, environment))
+        finally:
+            if parts.scheduler.owner(attempt.job_uid) is None:  # deleted while it was launched
+                parts.scheduler.orphaned(attempt, (job.metadata.namespace, job.spec.queue))
 
 
 def _reference(job: BatchJob) -> Reference:

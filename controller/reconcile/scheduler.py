@@ -13,6 +13,7 @@ import structlog
 from controller.api.batchjob import BatchJob
 from controller.api.jobqueue import JobQueue
 from controller.api.keys import Key
+from controller.decisions import status as step
 from controller.decisions.admission import QueueName, cycle
 from controller.decisions.order import Candidate, candidate
 from controller.decisions.placement import Place, place
@@ -65,8 +66,7 @@ class Scheduler:
             self._forget(old)
         if isinstance(new, BatchJob):
             self._owners[new.metadata.uid] = change.key
-            if new.status.sequence is None and not change.edited_before_seen:
-                self._sequences.setdefault(new.metadata.uid, new.metadata.version)
+            self._learn_sequence(change, new)
             self.enter(new)
 
     def enter(self, job: BatchJob) -> None:
@@ -75,8 +75,9 @@ class Scheduler:
         where = place(job, self._index.known(uid))
         sequence = self.sequence(job)
         waiting = candidate(job, sequence) if where is Place.WAITING and sequence is not None else None
-        if where is not Place.WAITING:
-            self._granted.pop(uid, None)
+        name, before = (job.metadata.namespace, job.spec.queue), self.books.queue_of(uid)
+        if where is not Place.WAITING or (before or name) != name:
+            self._granted.pop(uid, None)  # it does not wait, or not there: the slot was one of the other queue
         if where is Place.HELD:
             self._holding.add(uid)
         else:
@@ -86,7 +87,17 @@ class Scheduler:
         if self.books.enter(job, where, waiting):
             if where is Place.NEITHER:
                 self.books.ran(job)
-            self._touch((job.metadata.namespace, job.spec.queue))
+            for touched in {name, before or name}:
+                self._touch(touched)
+
+    def _learn_sequence(self, change: Change, job: BatchJob) -> None:
+        """A version tells the place in creation order only where it is the one of the creation."""
+        if job.status.sequence is not None:
+            return
+        if change.type is ChangeType.ADDED and not change.edited_before_seen:
+            self._sequences[job.metadata.uid] = job.metadata.version
+        elif isinstance(change.old, BatchJob) and change.old.status.sequence is not None:
+            self._sequences[job.metadata.uid] = change.old.status.sequence  # the status was wiped before our eyes
 
     def sequence(self, job: BatchJob) -> int | None:
         """The job's place in creation order, None where it has to be found out first."""
@@ -100,6 +111,11 @@ class Scheduler:
     def hold(self, attempt: AttemptId, name: QueueName) -> None:
         """An attempt without an object may still run: it keeps its slot until `release`."""
         self.books.hold(f"ownerless {attempt}", name)
+
+    def orphaned(self, attempt: AttemptId, name: QueueName) -> None:
+        """The BatchJob is not there any more, its attempt may be: it keeps its slot and is looked at."""
+        self.hold(attempt, name)
+        self._queue.add(Key("Attempt", "", str(attempt)), NORMAL)
 
     def release(self, attempt: AttemptId) -> None:
         """The attempt without an object is proved over."""
@@ -183,9 +199,9 @@ class Scheduler:
         views = self.books.views({uid: name for uid, (name, _) in self._granted.items()})
         for waiting in cycle(views, limit, held, self._startable):
             job_key = Key("BatchJob", waiting.namespace, waiting.name)
-            queue = self.books.queue_of(waiting.uid)
-            self._granted[waiting.uid] = (queue, waiting)
-            self._queue.add(job_key, HIGH)
+            if (queue := self.books.queue_of(waiting.uid)) is not None:
+                self._granted[waiting.uid] = (queue, waiting)
+                self._queue.add(job_key, HIGH)
 
     def _startable(self, waiting: Candidate) -> bool:
         return waiting.uid not in self._granted and waiting.uid not in self._held_back
@@ -202,15 +218,14 @@ class Scheduler:
         self._owners.pop(uid, None)
         name = (job.metadata.namespace, job.spec.queue)
         self.books.remove(uid)
-        for number in self._index.known(uid) or ():
+        recorded = step.active(job.status)
+        numbers = set(self._index.known(uid) or ()) | ({recorded.number} if recorded else set())
+        for number in sorted(numbers):
             attempt = AttemptId(uid, number)
-            if (
-                job.status.attempt is not None
-                and job.status.attempt.number == number
-                and not job.status.attempt.state.over
-            ):
-                self.hold(attempt, name)
-            self._queue.add(Key("Attempt", "", str(attempt)), NORMAL)
+            if job.status.attempt is None or attempt.number == (recorded.number if recorded else None):
+                self.orphaned(attempt, name)
+            else:
+                self._queue.add(Key("Attempt", "", str(attempt)), NORMAL)
         self._touch(name)
 
     def _observe_queue(self, key: Key, queue: JobQueue | None) -> None:
