@@ -129,7 +129,9 @@ def _real(directories: list[Object]) -> None:
     _heading("Run directories on this host")
     if not directories:
         click.echo("  none")
-    for directory in directories:
+    for number, directory in enumerate(directories):
+        if number:
+            click.echo()
         for key, value in directory.items():
             click.echo(f"  {key + ':':<13}{tables.plain(value)}")
 

@@ -128,8 +128,6 @@ def _wait(session: Session, job: dict[str, Any]) -> int:
         raise Failure(f"{name} was deleted before it ended")
     code = view.exit_code(watch.job)
     if view.phase(watch.job) != "Succeeded":
-        message = (view.attempt(watch.job) or {}).get("message") or (view.condition(watch.job, "Failed") or {}).get(
-            "message", ""
-        )
-        note(f"{name} {view.why(watch.job)}{': ' + message if message else ''}; exit code {code}")
+        message = (view.condition(watch.job, "Failed") or {}).get("message") or f"exit code {code}"
+        note(f"{name} {view.why(watch.job)}: {message}")
     return code

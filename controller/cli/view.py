@@ -8,6 +8,7 @@ from typing import Any
 Object = dict[str, Any]
 
 SIGNAL_BASE = 128  # how shells tell the end by a signal
+NOT_STARTED = {"CommandNotFound": 127, "NotExecutable": 126}  # POSIX shell, 2.8.2
 
 
 def name(job: Object) -> str:
@@ -53,13 +54,15 @@ def why(job: Object) -> str:
 
 
 def exit_code(job: Object) -> int:
-    """What a shell would say of the ended job: 0 only for success; else the command's own code, 128+n, or 1."""
+    """What a shell would say of the ended job: 0 for success only; else the own code, 128+n, 126, 127 or 1."""
     if phase(job) == "Succeeded":
         return 0
     last = attempt(job) or {}
     if last.get("exitCode"):
         return int(last["exitCode"])
-    return SIGNAL_BASE + int(last["signal"]) if last.get("signal") else 1
+    if last.get("signal"):
+        return SIGNAL_BASE + int(last["signal"])
+    return NOT_STARTED.get(str(last.get("reason")), 1)
 
 
 def moment(text: Any) -> datetime | None:
