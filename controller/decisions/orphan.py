@@ -23,30 +23,37 @@ class Owner(StrEnum):
     UNKNOWN = "Unknown"
 
 
-def decide_orphan(number: int, found: Observation, owner: Owner, kept: bool) -> tuple[Action, ...]:
+def decide_orphan(number: int, found: Observation, owner: Owner, kept: bool, over: bool = False) -> tuple[Action, ...]:
     """What to do with the run directory of attempt `number`.
 
     Args:
         found: what was observed of the attempt.
         owner: of the directory.
         kept: the recorded status still names this attempt (the newest, or one in its history).
+        over: the recorded status says that it is over; a person may have said so of one that lives.
     """
     if owner is Owner.UNKNOWN or found.evidence is Evidence.UNKNOWN:
         return ()
-    if owner is Owner.PRESENT:
-        over = found.evidence in (Evidence.ENDED, Evidence.NEVER_STARTED, Evidence.GONE) and not found.processes_left
-        return (Release(number, keep_record=False),) if over and not kept else ()
+    if owner is Owner.PRESENT and not over:
+        return ()
+    reason, text = ("Deleted", "its BatchJob was deleted") if owner is Owner.GONE else ("GivenUp", "it was given up")
     match found.evidence:
         case Evidence.ABSENT:
             return ()
         case Evidence.LAUNCHING:
-            return (Void(number, "its BatchJob was deleted"),)
+            return (Void(number, text),)
         case Evidence.ALIVE:
-            return (Stop(number, "Deleted", GRACE_SECONDS),)
+            return (Stop(number, reason, GRACE_SECONDS),)
         case _ if found.processes_left:
-            return (Stop(number, "Deleted", 0.0),)
+            return (Stop(number, reason, 0.0),)
         case _:
-            return (Release(number, keep_record=False),)
+            return () if owner is Owner.PRESENT and kept else (Release(number, keep_record=False),)
+
+
+def is_over(found: Observation) -> bool:
+    """Whether it is proved that nothing of the attempt runs or ever will: it holds no slot."""
+    ended = found.evidence in (Evidence.ENDED, Evidence.NEVER_STARTED, Evidence.GONE, Evidence.ABSENT)
+    return ended and not found.processes_left
 
 
 def too_many(ownerless: int, live: int) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import structlog
 
 from controller.api.batchjob import BatchJob
+from controller.api.batchjob_status import AttemptState
 from controller.api.keys import Key
 from controller.decisions.observed import Evidence
-from controller.decisions.orphan import Owner, decide_orphan, too_many
+from controller.decisions.orphan import Owner, decide_orphan, is_over, too_many
 from controller.decisions.plan import Release, Stop, Void
 from controller.executors.base import AttemptId, Executor
 from controller.kube.client import Api
@@ -63,7 +64,7 @@ class OrphanReconciler:
             )
         for attempt in attempts:
             job = self._job(attempt)
-            if job is None or not _kept(job, attempt):
+            if job is None or not _kept(job, attempt) or _given_up(job, attempt):
                 queue.add(attempt_key(attempt), LOW)
         return len(strange)
 
@@ -74,13 +75,20 @@ class OrphanReconciler:
             HoldfastError: as its reaction says.
         """
         attempt = AttemptId.parse(key.name)
-        owner, kept = await self._owner(attempt)
-        if owner is Owner.PRESENT and kept:
+        job = self._job(attempt)
+        if job is not None:
+            self._scheduler.release(attempt)  # counted by its job's own entry
+            owner, kept, over = Owner.PRESENT, _kept(job, attempt), _over(job, attempt)
+        else:
+            owner, kept, over = await self._owner(attempt), False, False
+        if owner is Owner.PRESENT and not over:
             return Result()
+        found = await self._executor.observe(attempt)
+        if owner is Owner.GONE and is_over(found):
+            self._scheduler.release(attempt)
         if owner is Owner.GONE and self.held_for_a_person:
             return Result(UNKNOWN_AGAIN)
-        found = await self._executor.observe(attempt)
-        for action in decide_orphan(attempt.number, found, owner, kept):
+        for action in decide_orphan(attempt.number, found, owner, kept, over):
             match action:
                 case Stop(_, reason, grace):
                     await self._executor.stop(attempt, reason, grace)
@@ -94,7 +102,7 @@ class OrphanReconciler:
         if owner is Owner.GONE and found.evidence is Evidence.ABSENT:
             self._forget(attempt)
             return Result()
-        return Result(UNKNOWN_AGAIN)
+        return Result() if owner is Owner.PRESENT else Result(UNKNOWN_AGAIN)
 
     async def _remove(self, attempt: AttemptId, owner: Owner) -> None:
         await self._executor.release(attempt, keep_record=False)
@@ -111,16 +119,17 @@ class OrphanReconciler:
         key = self._scheduler.owner(attempt.job_uid)
         return self._store.job(key) if key is not None else None
 
-    async def _owner(self, attempt: AttemptId) -> tuple[Owner, bool]:
-        if (job := self._job(attempt)) is not None:
-            return Owner.PRESENT, _kept(job, attempt)
+    async def _owner(self, attempt: AttemptId) -> Owner:
+        """Ask the API server, and count the slot for the queue that the attempt was started in."""
         carried = await self._executor.annotations(attempt)
         if carried and "namespace" in carried and "name" in carried:
+            if "queue" in carried and self._scheduler.holds(attempt):
+                self._scheduler.hold(attempt, (carried["namespace"], carried["queue"]))
             gone = await self._api.get_uncached_gone("BatchJob", carried["namespace"], carried["name"], attempt.job_uid)
-            return (Owner.GONE if gone else Owner.UNKNOWN), False
+            return Owner.GONE if gone else Owner.UNKNOWN
         listing = await self._api.list("BatchJob", metadata_only=True)  # a voided attempt names no owner but its uid
         present = any(item["metadata"]["uid"] == attempt.job_uid for item in listing.items)
-        return (Owner.UNKNOWN if present else Owner.GONE), False
+        return Owner.UNKNOWN if present else Owner.GONE
 
 
 def _kept(job: BatchJob, attempt: AttemptId) -> bool:
@@ -129,3 +138,18 @@ def _kept(job: BatchJob, attempt: AttemptId) -> bool:
     if newest is None or attempt.number >= newest.number:
         return True
     return any(old.number == attempt.number for old in job.status.history)
+
+
+def _over(job: BatchJob, attempt: AttemptId) -> bool:
+    """Whether the recorded status says that the attempt is over."""
+    newest = job.status.attempt
+    if newest is None or attempt.number > newest.number:
+        return False
+    return attempt.number < newest.number or newest.state.over
+
+
+def _given_up(job: BatchJob, attempt: AttemptId) -> bool:
+    """Recorded as lost; a person may have said so of one that lives."""
+    newest = job.status.attempt
+    known = (*job.status.history, *([newest] if newest is not None else []))
+    return any(old.number == attempt.number and old.state is AttemptState.LOST for old in known)

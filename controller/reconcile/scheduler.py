@@ -112,6 +112,10 @@ class Scheduler:
         """An attempt without an object may still run: it keeps its slot until `release`."""
         self.books.hold(f"ownerless {attempt}", name)
 
+    def holds(self, attempt: AttemptId) -> bool:
+        """Whether a slot is counted for an attempt without an object."""
+        return self.books.queue_of(f"ownerless {attempt}") is not None
+
     def orphaned(self, attempt: AttemptId, name: QueueName) -> None:
         """The BatchJob is not there any more, its attempt may be: it keeps its slot and is looked at."""
         self.hold(attempt, name)
