@@ -33,7 +33,12 @@ class Mismatch:
 
 
 def mismatch(
-    recorded: Identity | None, cluster: str, listed_version: int, foreign: tuple[str, ...], directories: int
+    recorded: Identity | None,
+    cluster: str,
+    listed_version: int,
+    foreign: tuple[str, ...],
+    own: tuple[str, ...],
+    directories: int | None,
 ) -> Mismatch | None:
     """Why nothing may be started or removed, None where directory and cluster belong together.
 
@@ -41,8 +46,9 @@ def mismatch(
         recorded: what the directory remembers; None for a directory that is new, or empty by mistake.
         cluster: uid of kube-system as the API server tells now.
         listed_version: resourceVersion of the LIST just taken.
-        foreign: BatchJobs with unfinished attempts that name another state directory on this host.
-        directories: how many run directories there are.
+        foreign: BatchJobs with unfinished attempts that name another state directory.
+        own: BatchJobs with unfinished attempts that name this one.
+        directories: how many run directories there are; None where the directory of all of them is missing.
     """
     way_out = "If this is right, run `holdfast adopt`."
     if recorded is None:
@@ -60,4 +66,8 @@ def mismatch(
     if listed_version < recorded.highest_version:
         text = f"the API server is at version {listed_version}, but {recorded.highest_version} was seen before:"
         return Mismatch("OlderBackup", f"{text} was etcd restored from a backup? {way_out}")
+    if directories is None and own:
+        jobs = ", ".join(own[:3])
+        text = f"the run directories are missing, but {len(own)} unfinished jobs were started here ({jobs}):"
+        return Mismatch("MissingRunDirectories", f"{text} is their file system mounted? {way_out}")
     return None

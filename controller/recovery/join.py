@@ -76,8 +76,8 @@ async def _until_adopted(settings: Settings) -> None:
 
 def _bind(settings: Settings, store: Store, cluster: str, listed: int) -> Identity | Mismatch:
     recorded = read_identity(settings.home)
-    foreign = _foreign(store, recorded.state_id) if recorded else _foreign(store, "")
-    why = mismatch(recorded, cluster, listed, foreign, _directories(settings))
+    own, foreign = _unfinished(store, recorded.state_id if recorded else "")
+    why = mismatch(recorded, cluster, listed, foreign, own, _directories(settings))
     asked = adopt_requested(settings.home)
     if why is not None and not asked:
         return why
@@ -90,19 +90,20 @@ def _bind(settings: Settings, store: Store, cluster: str, listed: int) -> Identi
     return recorded
 
 
-def _foreign(store: Store, own: str) -> tuple[str, ...]:
-    """Unfinished jobs whose attempt was started under another state directory."""
-    names = []
+def _unfinished(store: Store, state_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Jobs with an attempt under way: those started under the state directory `state_id`, and the others."""
+    own, foreign = [], []
     for key, job in store.items("BatchJob"):
         active = step.active(job.status) if isinstance(job, BatchJob) else None
-        if active is not None and active.state_id and active.state_id != own:
-            names.append(f"{key.namespace}/{key.name}")
-    return tuple(names)
+        if active is not None and active.state_id:
+            (own if active.state_id == state_id else foreign).append(f"{key.namespace}/{key.name}")
+    return tuple(own), tuple(foreign)
 
 
-def _directories(settings: Settings) -> int:
+def _directories(settings: Settings) -> int | None:
+    """How many run directories there are, None where the directory that holds them is missing."""
     if not settings.runs.is_dir():
-        return 0
+        return None
     count = 0
     for path in settings.runs.iterdir():
         try:
