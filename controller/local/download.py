@@ -44,9 +44,9 @@ def fetch(names: Sequence[str], directory: Path, say: Say) -> None:
     if machine is None:
         raise Terminal("NoRelease", f"official download: no release for {platform.machine()}")
     say("looking for the official downloads")
-    hosts = {httpx.URL(ETCD_RELEASES if name == "etcd" else KUBERNETES_RELEASES).host for name in names}
+    places = {ETCD_RELEASES if name == "etcd" else KUBERNETES_RELEASES for name in names}
     if not any(os.environ.get(name) for name in PROXY_VARIABLES):
-        unreachable = [f"{host} ({why})" for host in sorted(hosts) if (why := reach(host)) is not None]
+        unreachable = [f"{httpx.URL(url).host} ({why})" for url in sorted(places) if (why := reach(url)) is not None]
         if unreachable:
             raise Transient("Unreachable", f"official download: cannot reach {', '.join(unreachable)}")
     try:
@@ -60,13 +60,15 @@ def fetch(names: Sequence[str], directory: Path, say: Say) -> None:
         raise Transient("DownloadFailed", f"official download: {error or type(error).__name__}") from error
 
 
-def reach(host: str) -> str | None:
-    """Why a TCP connection to port 443 of `host` cannot be made within the limit; None where it can."""
+def reach(url: str) -> str | None:
+    """Why a TCP connection to the server of `url` cannot be made within the limit; None where it can."""
     outcome: list[str | None] = []
+    parsed = httpx.URL(url)
+    address = (parsed.host, parsed.port or 443)
 
     def connect() -> None:
         try:
-            socket.create_connection((host, 443), timeout=REACH_SECONDS).close()
+            socket.create_connection(address, timeout=REACH_SECONDS).close()
             outcome.append(None)
         except OSError as error:
             outcome.append(error.strerror or str(error))

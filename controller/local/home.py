@@ -122,15 +122,20 @@ def file_system(path: Path) -> str:
     while not path.exists() and path != path.parent:
         path = path.parent
     device = path.stat().st_dev
-    wanted = f"{os.major(device)}:{os.minor(device)}"
+    text = Path("/proc/self/mountinfo").read_text()
+    return _covering(path, f"{os.major(device)}:{os.minor(device)}", text)
+
+
+def _covering(path: Path, device: str, mountinfo: str) -> str:
+    """The type of the mount that covers `path`, the last of the deepest ones; `device` decides between equals."""
     best, kind = "", "unknown"
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
         fields = left.split()
         mount_point = fields[4].encode().decode("unicode_escape")
         covers = path == Path(mount_point) or Path(mount_point) in path.parents
-        # btrfs shows other device numbers in stat than here, so the longest covering mount point decides first.
-        if covers and (len(mount_point) >= len(best) or fields[2] == wanted):
+        # btrfs shows other device numbers in stat than here, so the deepest mount point decides first.
+        if covers and (len(mount_point) > len(best) or (len(mount_point) == len(best) and fields[2] == device)):
             best, kind = mount_point, right.split()[0]
     return kind
 

@@ -1,4 +1,4 @@
-"""A systemd unit for `holdfast up`, and a check that the unit we run under lets jobs outlive us (systemd.service(5))."""
+"""A systemd unit for `holdfast up`, and a check that our unit lets jobs outlive us (systemd.service(5))."""
 
 from __future__ import annotations
 

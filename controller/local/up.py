@@ -1,7 +1,7 @@
 """`holdfast up`: one process that holds the home's lock and keeps the plane and the controller running.
 
-In the foreground it ends on SIGTERM or SIGINT, in order; jobs go on. Detached it is the same process in its own session,
-and the caller waits until it is ready or tells why it is not.
+In the foreground it ends on SIGTERM or SIGINT, in order; jobs go on. Detached it is the same process in its own
+session, and the caller waits until it is ready or tells why it is not.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class _Up:
         stop = asyncio.create_task(self._stop.wait())
         await asyncio.wait({life, stop}, return_when=asyncio.FIRST_COMPLETED)
         if not life.done():
-            self._say("stopping; running jobs go on")
+            self._say_to_person("stopping; running jobs go on")
             life.cancel()
         stop.cancel()
         # A start that is cancelled stops what it had started before it ends.
