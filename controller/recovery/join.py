@@ -92,7 +92,8 @@ def _bind(settings: Settings, store: Store, cluster: str, listed: int) -> Identi
 
 def _unfinished(store: Store, state_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Jobs with an attempt under way: those started under the state directory `state_id`, and the others."""
-    own, foreign = [], []
+    own: list[str] = []
+    foreign: list[str] = []
     for key, job in store.items("BatchJob"):
         active = step.active(job.status) if isinstance(job, BatchJob) else None
         if active is not None and active.state_id:
