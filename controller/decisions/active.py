@@ -90,13 +90,11 @@ def _alive(
     assert status.attempt is not None
     number = status.attempt.number
     actions: tuple[Action, ...] = () if found.supervised else (Supervise(number),)
-    reason = status.attempt.stop_reason or wanted_stop(job, now) or seen.evict
+    # A cancel that comes while something else stops the attempt makes it the end of the job.
+    reason = CANCELED if job.spec.cancel else status.attempt.stop_reason or wanted_stop(job, now) or seen.evict
     grace = duration_seconds(job.spec.grace_period)
     if reason:
-        new = status if status.attempt.state is AttemptState.STOPPING else step.stopping(job, status, reason)
-        # A cancel that comes while a suspend stops the attempt makes it the end of the job.
-        if reason != CANCELED and job.spec.cancel:
-            new = step.stopping(job, status, CANCELED)
+        new = status if status.attempt.stop_reason == reason else step.stopping(job, status, reason)
         stop = () if found.stop_requested else (Stop(number, reason, grace),)
         notes = () if new is status else (Note("Stopping", f"attempt {number}: {new.reason}"),)
         return Plan(new, actions + stop, grace + STOP_GRACE_EXTRA, notes)

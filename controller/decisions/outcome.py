@@ -55,7 +55,8 @@ def outcome(observed: Observation, stop_reason: str) -> Outcome:
 def _ended(record: ExitRecord, stop_reason: str) -> Outcome:
     # The supervisor journals why it stops; that survives a status that was wiped in between.
     ours = stop_reason or (record.reason if record.reason in (CANCELED, SUSPENDED, ACTIVE_DEADLINE) else "")
-    if ours and (record.reason in (ours, "Stopped") or record.code != 0):
+    # Whatever the journal's first reason was: a cancel may have come while a suspend stopped the attempt already.
+    if ours and (record.reason or record.code != 0):
         return Outcome(_stopped(ours), ours, describe(record), final=ours == ACTIVE_DEADLINE)
     if record.reason:
         message = record.message or describe(record)
