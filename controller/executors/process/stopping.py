@@ -16,17 +16,34 @@ from controller.executors.process.story import Story
 from controller.executors.process.tree import Scope, members, signal_each
 
 _KILL_INTERVAL_SECONDS = (0.05, 5.0)  # a process in an uninterruptible wait may take long to end
+_READY_LIMIT_SECONDS = 1.0  # from "go" to the command's own process group
+_READY_INTERVAL_SECONDS = 0.02
 _LEFT_OVER_GRACE_SECONDS = 5.0
 _PASSES = 20  # a tree that forks while it is killed is scanned again at once, this often, before the next interval
 
 
 class Stopping:
-    """One stop under way. `step` does what is due and can be called at any time."""
+    """One stop under way. `step` does what is due and can be called at any time.
 
-    def __init__(self, stop: Stop, scope: Callable[[], Scope], command: Callable[[], Identity | None], story: Story):
+    Args:
+        stop: why, and how long it has between TERM and KILL.
+        scope, command: what to look for; asked at each look, since the command may only just be starting.
+        awaited: whether the command may still be on its way to its own process group.
+    """
+
+    def __init__(
+        self,
+        stop: Stop,
+        scope: Callable[[], Scope],
+        command: Callable[[], Identity | None],
+        story: Story,
+        *,
+        awaited: bool,
+    ):
         self._scope, self._command, self._story = scope, command, story
         self._stop = stop
         self._kill_at = time.monotonic() + stop.grace_seconds
+        self._ready_until = time.monotonic() + (min(_READY_LIMIT_SECONDS, stop.grace_seconds) if awaited else 0.0)
         self._next_kill = 0.0
         self._interval = _KILL_INTERVAL_SECONDS[0]
         self._termed = self._killed = False
@@ -35,14 +52,12 @@ class Stopping:
         """Seconds until `step` has something to do."""
         now = time.monotonic()
         if not self._termed:
-            return 0.0
+            return _READY_INTERVAL_SECONDS
         return max(0.0, (self._next_kill if self._killed else self._kill_at) - now)
 
     def step(self) -> None:
         """TERM the first time; KILL once the grace period is over, again and again."""
         if not self._termed:
-            self._termed = True
-            self._story.tell("TermSent", reason=self._stop.reason, graceSeconds=self._stop.grace_seconds)
             self._terminate()
         now = time.monotonic()
         if now >= self._kill_at and now >= self._next_kill:
@@ -61,8 +76,12 @@ class Stopping:
         found = members(self._scope())
         command = self._command()
         group = [stat for stat in found if command is not None and stat.pgrp == command.pid]
-        # Before the command made its own group, or after it ended: everything that is left gets the TERM.
+        # Until the command has its own group it is a fork of the recorder's shell, on which a TERM may be lost.
+        if not group and time.monotonic() < self._ready_until:
+            return
         targets = group or found
+        self._termed = True
+        self._story.tell("TermSent", reason=self._stop.reason, graceSeconds=self._stop.grace_seconds)
         signal_each(targets, signal.SIGTERM)
         signal_each(targets, signal.SIGCONT)  # a stopped process acts on TERM only once it is continued
 
@@ -87,4 +106,6 @@ def sweep(scope: Callable[[], Scope], grace_seconds: float, story: Story) -> Sto
     if not left:
         return None
     story.tell("LeftOver", pids=[stat.pid for stat in left])
-    return Stopping(Stop("LeftOver", min(grace_seconds, _LEFT_OVER_GRACE_SECONDS)), scope, lambda: None, story)
+    return Stopping(
+        Stop("LeftOver", min(grace_seconds, _LEFT_OVER_GRACE_SECONDS)), scope, lambda: None, story, awaited=False
+    )

@@ -112,7 +112,7 @@ class Watch:
             self._keep(stop)
         if self._stopping is None:
             self._story.tell("StopRequested", reason=stop.reason, message=stop.message, graceSeconds=stop.grace_seconds)
-            self._stopping = Stopping(stop, self._scope, self._command, self._story)
+            self._stopping = Stopping(stop, self._scope, self._command, self._story, awaited=True)
         elif stop.grace_seconds < self._grace:
             self._stopping.hurry(stop.grace_seconds)
         self._grace = min(self._grace, stop.grace_seconds)
