@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.e2e.cli.following import Following
 from tests.e2e.cli.holdfast_command import Holdfast, Jobs
+from tests.e2e.cli.running_controller import RunningController
 from tests.running_plane import RunningPlane
 
 
@@ -19,3 +22,21 @@ def holdfast(plane: RunningPlane, namespace: str, tmp_path: Path) -> Holdfast:
 @pytest.fixture
 def jobs(plane_http: httpx.Client, namespace: str) -> Jobs:
     return Jobs(plane_http, namespace)
+
+
+@pytest.fixture
+def following() -> Iterator[list[Following]]:
+    """Processes that are ended with the test."""
+    started: list[Following] = []
+    yield started
+    for one in started:
+        one.end()
+
+
+@pytest.fixture
+def controller(holdfast: Holdfast) -> Iterator[RunningController]:
+    """A running controller on the state directory of `holdfast`."""
+    running = RunningController(holdfast.home, holdfast.kubeconfig)
+    running.start()
+    yield running
+    running.stop()

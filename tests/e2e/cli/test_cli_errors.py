@@ -160,7 +160,7 @@ def complete(holdfast: Holdfast, words: str) -> list[str]:
         check=True,
     )
     assert done.stderr == ""
-    return [line.removeprefix("plain,") for line in done.stdout.splitlines()]
+    return [line.removeprefix("plain,") for line in done.stdout.splitlines() if line]
 
 
 def test_completion_of_commands_jobs_and_queues(holdfast: Holdfast, jobs: Jobs, tmp_path: Path) -> None:

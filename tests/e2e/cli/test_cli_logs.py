@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.cli.following import Following
 from tests.e2e.cli.holdfast_command import LIMIT, Holdfast, Jobs, end_run, one_line, run_directory
 from tests.eventually import eventually_sync
 
@@ -29,39 +27,6 @@ def unreachable(holdfast: Holdfast, tmp_path: Path) -> Holdfast:
         "contexts: [{name: x, context: {cluster: c}}]\ncurrent-context: x\n"
     )
     return dataclasses.replace(holdfast, kubeconfig=path)
-
-
-class Following:
-    """`holdfast logs -f` as a process; what it printed so far can be waited for."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
-        self.stdout, self.stderr = b"", b""
-        self._threads = [threading.Thread(target=self._read, args=(name,)) for name in ("stdout", "stderr")]
-        for thread in self._threads:
-            thread.start()
-
-    def _read(self, name: str) -> None:
-        with getattr(self.process, name) as stream:
-            while data := stream.read1(65536):
-                setattr(self, name, getattr(self, name) + data)
-
-    def ends(self) -> int:
-        code = self.process.wait(LIMIT)
-        for thread in self._threads:
-            thread.join(LIMIT)
-        return code
-
-
-@pytest.fixture
-def following(holdfast: Holdfast) -> Iterator[list[Following]]:
-    """Processes that are ended with the test."""
-    started: list[Following] = []
-    yield started
-    for one in started:
-        if one.process.poll() is None:
-            one.process.kill()
-        one.ends()
 
 
 def test_output_as_it_was_written(holdfast: Holdfast, jobs: Jobs) -> None:
