@@ -32,6 +32,7 @@ DEGRADED_REASONS = (
     "OlderBackup",
     "OlderEtcd",
     "EmptyStateDirectory",
+    "MissingRunDirectories",
     "ManyOwnerless",
     "DiskFull",
     "StateDirectory",
