@@ -10,7 +10,6 @@ import pytest
 
 from tests.e2e.cli.following import Following
 from tests.e2e.cli.holdfast_command import Holdfast, Jobs
-from tests.e2e.cli.running_controller import RunningController
 from tests.running_plane import RunningPlane
 
 
@@ -31,12 +30,3 @@ def following() -> Iterator[list[Following]]:
     yield started
     for one in started:
         one.end()
-
-
-@pytest.fixture
-def controller(holdfast: Holdfast) -> Iterator[RunningController]:
-    """A running controller on the state directory of `holdfast`."""
-    running = RunningController(holdfast.home, holdfast.kubeconfig)
-    running.start()
-    yield running
-    running.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,22 @@ from tests.e2e.cli.following import Following
 from tests.e2e.cli.holdfast_command import LIMIT, Holdfast, Jobs
 from tests.e2e.cli.running_controller import RunningController
 from tests.eventually import eventually_sync
+from tests.running_plane import RunningPlane
 
-pytestmark = pytest.mark.usefixtures("controller")
+
+@pytest.fixture(scope="module")
+def controller(plane: RunningPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningController]:
+    """One for all tests of this module: a start is seconds of imports. A test that kills it starts it again."""
+    running = RunningController(tmp_path_factory.mktemp("controller") / "home", plane.kubeconfig)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def holdfast(controller: RunningController, plane: RunningPlane, namespace: str) -> Holdfast:
+    """The command on the controller's state directory."""
+    return Holdfast(controller.home, plane.kubeconfig, namespace)
 
 
 def gated(gate: Path, before: str, after: str, code: int = 0) -> list[str]:
