@@ -134,7 +134,7 @@ class App:
         for key in first.others:
             self.queue.add(key, NORMAL)
         self.scheduler.wait_for(set(first.held))
-        orphans.sweep(self.queue)
+        await orphans.sweep(self.queue)
         took = f"{(time.monotonic() - began) * 1000:.1f}"
         _log.info("books are filled", attempts=len(self.index.attempts()), held=len(first.held), milliseconds=took)
 

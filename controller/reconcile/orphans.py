@@ -52,21 +52,29 @@ class OrphanReconciler:
         """Attempts whose BatchJob is not in the store: no proof that it is gone."""
         return [attempt for attempt in self._index.attempts() if self._scheduler.owner(attempt.job_uid) is None]
 
-    def sweep(self, queue: WorkQueue) -> int:
-        """Queue a look at every directory that no recorded status names; returns how many have no owner here."""
-        attempts = self._index.attempts()
-        strange = self.ownerless()
-        self.held_for_a_person = too_many(len(strange), len(attempts))
+    async def sweep(self, queue: WorkQueue) -> None:
+        """Queue a look at every directory that no recorded status names; count what lives without an owner."""
+        live = [attempt for attempt in self.ownerless() if not is_over(await self._executor.observe(attempt))]
+        self.held_for_a_person = too_many(len(live), len(live) + len(self._scheduler.held_keys()))
         if self.held_for_a_person:
             text = "nothing of them is touched until a person says so: holdfast adopt"
-            _log.error(
-                "too many run directories have no BatchJob", ownerless=len(strange), all=len(attempts), hint=text
-            )
-        for attempt in attempts:
+            _log.error("too many running attempts have no BatchJob", ownerless=len(live), hint=text)
+        for attempt in self._index.attempts():
             job = self._job(attempt)
             if job is None or not _kept(job, attempt) or _given_up(job, attempt):
                 queue.add(attempt_key(attempt), LOW)
-        return len(strange)
+
+    async def tidy(self, queue: WorkQueue) -> None:
+        """Go on with what a crash interrupted: directories half made or half removed, ended attempts not released.
+
+        Raises:
+            Transient: the state directory could not be read, or something not removed.
+        """
+        for name in await self._executor.clean_leftovers():
+            self._metrics.orphans_removed.labels("temp_file").inc()
+            _log.info("removed what a crash left", name=name)
+        for attempt in await self._executor.unreleased():
+            queue.add(attempt_key(attempt), LOW)
 
     async def reconcile(self, key: Key) -> Result:
         """Look at one run directory.
@@ -96,8 +104,11 @@ class OrphanReconciler:
                 case Void(_, message):
                     await self._executor.void(attempt, message)
                     return Result(LOOK_AGAIN)
-                case Release():
-                    await self._remove(attempt, owner)
+                case Release(_, keep_record):
+                    if keep_record:
+                        await self._executor.release(attempt, keep_record=True)
+                    else:
+                        await self._remove(attempt, owner)
                     return Result()
         if owner is Owner.GONE and found.evidence is Evidence.ABSENT:
             self._forget(attempt)

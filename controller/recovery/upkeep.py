@@ -73,7 +73,10 @@ class Upkeep:
             self._every("disk", DISK_SECONDS, self._disk.look)
             self._every("attempts", self._settings.sweep_seconds, self._look_at_attempts)
             self._every("remember", REMEMBER_SECONDS, self.remember)
-            self._every("orphans", ORPHAN_SECONDS, lambda: self._orphans.sweep(self._queue), at_once=False)
+            if self._is_due("orphans", ORPHAN_SECONDS, at_once=False):
+                await self._orphans.sweep(self._queue)
+            if self._is_due("tidy", ORPHAN_SECONDS, at_once=True):
+                await self._tidy()
             if self._is_due("recheck", self._settings.relist_seconds, at_once=False):
                 await self._recheck()
             self._gauges()
@@ -99,6 +102,12 @@ class Upkeep:
     def _look_at_attempts(self) -> None:
         for _, key in self._scheduler.held_keys():
             self._queue.add(key, LOW)
+
+    async def _tidy(self) -> None:
+        try:
+            await self._orphans.tidy(self._queue)
+        except HoldfastError as error:
+            _log.warning("cannot tidy up the run directories", reason=error.reason, error=error.message)
 
     async def _recheck(self) -> None:
         for kind in ("JobQueue", "BatchJob"):
