@@ -47,7 +47,8 @@ def decide_orphan(number: int, found: Observation, owner: Owner, kept: bool, ove
         case _ if found.processes_left:
             return (Stop(number, reason, 0.0),)
         case _:
-            return () if owner is Owner.PRESENT and kept else (Release(number, keep_record=False),)
+            # Also of one that is kept: a crash may have come between the record of its end and the release.
+            return (Release(number, keep_record=owner is Owner.PRESENT and kept),)
 
 
 def is_over(found: Observation) -> bool:

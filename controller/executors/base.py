@@ -112,3 +112,9 @@ class Executor(Protocol):
 
     async def list_attempts(self) -> list[AttemptId]:
         """All attempts with a trace in this executor; raises Transient where the state directory cannot be read."""
+
+    async def unreleased(self) -> list[AttemptId]:
+        """Attempts of which more than the record and the output is there: they run, or nobody finished `release`."""
+
+    async def clean_leftovers(self, older_than_seconds: float = 600) -> list[str]:
+        """Remove what a crash left of half-made and half-removed attempts; returns the names. Raises Transient."""

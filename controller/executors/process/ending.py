@@ -138,7 +138,28 @@ def _strip(run: RunDir) -> None:
         if entry.is_dir(follow_symlinks=False):
             remove_tree(entry.path)
         else:
-            os.unlink(entry.path)
+            _unlink_if_there(entry.path)
+
+
+def _unlink_if_there(path: str) -> None:
+    """Two releases of one attempt may meet."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def unreleased(runs: str, attempts: list[str]) -> list[str]:
+    """Those of `attempts` with files beside the record and the output. Raises OSError."""
+    found = []
+    for name in attempts:
+        try:
+            entries = os.listdir(os.path.join(runs, name))
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # removed meanwhile, or no run directory: `foreign_entries` tells
+        if not _KEPT.issuperset(entries):
+            found.append(name)
+    return found
 
 
 def _trash(runs: str, run: RunDir) -> None:

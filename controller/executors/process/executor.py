@@ -161,6 +161,15 @@ class ProcessExecutor:
         """All attempts with a run directory; raises Transient where the state directory cannot be read."""
         return [AttemptId.parse(name) for name in self._names() if is_attempt_name(name)]
 
+    async def unreleased(self) -> list[AttemptId]:
+        """Attempts that run, and ended ones whose `release` was interrupted; raises Transient."""
+        names = [name for name in self._names() if is_attempt_name(name)]
+        try:
+            found = await asyncio.to_thread(ending.unreleased, self._runs, names)
+        except OSError as error:
+            raise Transient("StateDirectoryUnreadable", f"{error.filename}: {error.strerror}") from error
+        return [AttemptId.parse(name) for name in found]
+
     async def foreign_entries(self) -> list[str]:
         """Names in `runs` that are no attempts and that we did not make; raises Transient."""
         return [name for name in self._names() if not name.startswith(".") and not is_attempt_name(name)]
