@@ -49,7 +49,8 @@ async def recheck(api: Api, store: Store, kind: str) -> list[Change]:
     held = store.versions(kind)
     seen, version = await _list(api, store, kind, metadata_only=True)
     changes = _drop_missing(store, kind, held, seen, version)
-    stale = [key for key, (_, newest) in seen.items() if newest > store.versions(kind).get(key, ("", -1))[1]]
+    stored = store.versions(kind)
+    stale = [key for key, (_, newest) in seen.items() if newest > stored.get(key, ("", -1))[1]]
     if len(stale) > MANY:
         await _sync_kind(api, store, kind)
         return changes

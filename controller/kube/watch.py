@@ -49,6 +49,7 @@ async def run_watch(
     install_signals: Callable[[], None] | None = None,
     metrics: Metrics | None = None,
     version: str = "unknown",
+    patience: Sequence[float] = PATIENCE,
 ) -> None:
     """Tell events until `stop` is set.
 
@@ -60,35 +61,39 @@ async def run_watch(
         namespaces: only these; None: the whole cluster.
         on_list: called with the kind when a LIST of it has begun anew: deletions may have been missed before it.
         install_signals: kopf takes SIGINT and SIGTERM for itself; called right after that to take them back.
+        patience: seconds between the tries of a request that is refused or answered with 5xx; after them it is lasting.
 
     Raises:
         Exception: what kopf ended with: a lasting 403 or 5xx, an unknown error in a watch.
         Transient: kopf ended by itself, without an error.
     """
     kinds = tuple(kinds)
-    session = _Sessions(kubeconfig, kinds, ready, on_list, metrics, version)
+    sessions = _Sessions(kubeconfig, kinds, ready, on_list, metrics, version)
     _quieten()
-    tasks = await kopf.spawn_tasks(
-        registry=_registry(kinds, on_event, session, metrics),
-        settings=_settings(),
-        standalone=True,
-        clusterwide=namespaces is None,
-        namespaces=namespaces or (),
-        stop_flag=stop,
-        identity="holdfast",  # type: ignore[arg-type]  # unused without peering; the default asks the host for names
-    )
-    if install_signals is not None:
-        install_signals()  # nothing was awaited since kopf took them: no signal can have been lost
-    await kopf.run_tasks(tasks, ignored=_Foreign())
+    try:
+        tasks = await kopf.spawn_tasks(
+            registry=_registry(kinds, on_event, sessions, metrics),
+            settings=_settings(patience),
+            standalone=True,
+            clusterwide=namespaces is None,
+            namespaces=namespaces or (),
+            stop_flag=stop,
+            identity="holdfast",  # type: ignore[arg-type]  # unused without peering; the default asks the host for names
+        )
+        if install_signals is not None:
+            install_signals()  # nothing was awaited since kopf took them: no signal can have been lost
+        await kopf.run_tasks(tasks, ignored=_Foreign())
+    finally:
+        await sessions.close()
     if not stop.is_set():
         raise Transient("WatchEnded", "the watch ended by itself; the controller has to be restarted")
 
 
 def _registry(
-    kinds: Iterable[str], on_event: OnEvent, session: _Sessions, metrics: Metrics | None
+    kinds: Iterable[str], on_event: OnEvent, sessions: _Sessions, metrics: Metrics | None
 ) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
-    kopf.on.login(registry=registry, id="login")(session.login)
+    kopf.on.login(registry=registry, id="login")(sessions.login)
     for kind in kinds:
         kopf.on.event(GROUP, VERSION, SERVED[kind].plural, id=kind, registry=registry)(_teller(kind, on_event, metrics))
     return registry
@@ -104,7 +109,7 @@ def _teller(kind: str, on_event: OnEvent, metrics: Metrics | None) -> Any:
     return tell
 
 
-def _settings() -> kopf.OperatorSettings:
+def _settings(patience: Sequence[float]) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True  # the CRDs are served before we start, and stay
@@ -117,7 +122,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.watching.chunk_size = PAGE
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
-    settings.networking.error_backoffs = PATIENCE
+    settings.networking.error_backoffs = patience
     settings.persistence.finalizer = f"{GROUP}/never-on-any-object"  # kopf removes what equals this
     settings.persistence.diffbase_storage = _NoDiffBase()
     settings.persistence.progress_storage = _NoProgress()
@@ -175,6 +180,12 @@ class _Sessions:
         self._metrics = metrics
         self._agent = f"holdfast-controller/{version}"
         self._not_open = set(kinds)
+        self._made: list[aiohttp.ClientSession] = []
+
+    async def close(self) -> None:
+        """Close every session made; kopf leaves them open when it ends with an error."""
+        for session in self._made:
+            await session.close()
 
     async def login(self, **_: Any) -> kopf.AiohttpSession:
         """A fresh session; kopf asks again after a 401, so that rotated tokens are read anew."""
@@ -189,6 +200,7 @@ class _Sessions:
         await client.update_params_for_auth(headers, [], ["BearerToken"], "", "GET", None)
         configuration.client_session_kwargs = (configuration.client_session_kwargs or {}) | {"headers": headers}
         session = client.rest_client._create_pool_manager()  # its documented hook for the session it would use
+        self._made.append(session)
         return kopf.AiohttpSession(server=configuration.host, aiohttp_session=session)
 
     async def _started(self, _: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
