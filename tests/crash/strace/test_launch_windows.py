@@ -1,0 +1,191 @@
+"""Every window of a launch and of a take-over: SIGKILL at each system call of supervisor and recorder (design 12).
+
+For each call of a list and each k, the k-th such call is the last one of the process that makes it; k grows until a run
+is not hit any more. Once only the supervisor is traced, and once (-f, which counts per process) recorder, its shell's
+children and the command too. Then the loop goes on as a controller would: it launches again (even k) or gives the
+attempt up (odd k).
+
+Invariants, checked after each: the command ran at most once; the end that is proved is the end that happened; nothing
+of the attempt is left; another launch starts nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from controller.decisions.observed import Evidence, Observation
+from controller.executors.base import AttemptId, LaunchSpec
+from controller.executors.process import supervisor
+from controller.executors.process.environment import DEFAULT_PATH, attempt_record
+from controller.executors.process.executor import ProcessExecutor
+from controller.executors.process.identity import send
+from controller.executors.process.rundir import RunDir, is_locked
+from controller.executors.process.tree import has_marker, scan
+from tests.eventually import eventually
+
+OVER = (Evidence.ENDED, Evidence.GONE, Evidence.NEVER_STARTED)
+AT_ONCE = 4
+RUN_LIMIT_SECONDS = 60
+FORKS = "clone,clone3,fork,vfork"
+RENAMES = "rename,renameat,renameat2"
+LAUNCH_CALLS = [
+    "fsync",
+    RENAMES,
+    "write",
+    "pwrite64",
+    "flock",
+    "mkdir",
+    FORKS,
+    "execve",
+    "wait4,waitid",
+    "dup2",
+    "pipe2",
+]
+CHILDREN_ONLY = ("execve", "dup2")  # a supervisor does not call these after its own start
+WINDOWS = [(calls, tree) for calls in LAUNCH_CALLS for tree in (False, True) if tree or calls not in CHILDREN_ONLY]
+ATTACH_CALLS = ["fsync", "write", "flock", "poll", "pidfd_open", "rmdir"]
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(autouse=True)
+def strace() -> None:
+    """These tests need strace and the right to trace."""
+    if shutil.which("strace") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("strace is not installed")
+        pytest.skip("strace is not installed")
+
+
+@dataclass
+class Scenario:
+    """Attempts whose command appends a line to a file of its own, so that its runs can be counted."""
+
+    place: Path
+    executor: ProcessExecutor
+
+    def spec(self, name: str, seconds: float) -> LaunchSpec:
+        """An attempt whose command counts itself, waits and exits with 7."""
+        script = f"echo ran >>{self.place}/{name}.ran; sleep {seconds:g}; exit 7"
+        return LaunchSpec(AttemptId(name, 1), "default", name, ["/bin/sh", "-c", script])
+
+    def runs(self, spec: LaunchSpec) -> int:
+        """How often the command ran."""
+        path = self.place / f"{spec.job}.ran"
+        return path.read_text().count("ran\n") if path.exists() else 0
+
+    def run(self, spec: LaunchSpec) -> RunDir:
+        """Its run directory."""
+        return RunDir.of(str(self.place / "runs"), str(spec.attempt))
+
+    async def supervise(
+        self, spec: LaunchSpec, calls: str, k: int, *, attach: bool = False, tree: bool = False
+    ) -> bool:
+        """Run a supervisor under strace, with all its children where `tree`; whether the k-th call killed anything."""
+        path = self.run(spec).path
+        record = attempt_record(spec, path, "state-1", time.time(), home="private", search_path=DEFAULT_PATH)
+        order = {"build": None if attach else json.loads(record.to_bytes())}
+        log = self.place / f"{spec.job}.strace"
+        process = await asyncio.create_subprocess_exec(
+            *("strace", *(("-f",) if tree else ()), "-qq", "-o", str(log)),
+            *("-e", f"trace={calls}", "-e", f"inject={calls}:signal=KILL:when={k}"),
+            *(sys.executable, "-I", "-S", str(supervisor.__file__), path),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        await asyncio.wait_for(process.communicate(json.dumps(order).encode()), RUN_LIMIT_SECONDS)
+        return "killed by SIGKILL" in log.read_text(errors="replace")
+
+    async def settle(self, spec: LaunchSpec, *, again: bool) -> Observation:
+        """What a controller does about an attempt in any state, until it is over."""
+        end = time.monotonic() + RUN_LIMIT_SECONDS
+        while True:
+            seen = await self.executor.observe(spec.attempt)
+            assert seen.evidence is not Evidence.UNKNOWN, seen
+            if seen.evidence in OVER and not seen.processes_left:
+                return seen
+            assert time.monotonic() < end, seen
+            if seen.evidence in (Evidence.ABSENT, Evidence.LAUNCHING):
+                await (self.executor.launch(spec) if again else self.executor.void(spec.attempt, "given up"))
+            elif not seen.supervised:
+                await self.executor.ensure_supervised(spec.attempt)
+            await asyncio.sleep(0.02)
+
+    async def check(self, spec: LaunchSpec, seen: Observation) -> None:
+        """The invariants."""
+        runs = self.runs(spec)
+        assert runs <= 1, f"{spec.job} ran {runs} times"
+        if seen.evidence is Evidence.NEVER_STARTED:
+            assert runs == 0, f"{spec.job} is recorded as never started and ran"
+        if seen.evidence is Evidence.ENDED:
+            assert seen.exit is not None and seen.exit.code in (7, 137), f"{spec.job}: {seen}"
+            assert runs == 1 or seen.exit.code == 137, f"{spec.job} ended with {seen.exit.code} and did not run"
+        assert not [pid for pid in scan() if has_marker(pid, str(spec.attempt))]
+        await self.executor.launch(spec)
+        assert (await self.settle(spec, again=True)).evidence is seen.evidence
+        assert self.runs(spec) == runs, f"{spec.job} ran again after its end"
+
+
+@pytest.fixture
+async def scenario(tmp_path: Path) -> AsyncIterator[Scenario]:
+    """An executor on an empty state directory."""
+    executor = ProcessExecutor(tmp_path / "runs", "state-1", 5.0)
+    yield Scenario(tmp_path, executor)
+    executor.close()
+
+
+@pytest.mark.parametrize(("calls", "tree"), WINDOWS)
+async def test_launch(scenario: Scenario, calls: str, tree: bool) -> None:
+    """2.6, 3.4: a kill at any call of a launch never makes a second run or a wrong end."""
+
+    async def one(k: int) -> bool:
+        spec = scenario.spec(f"launch-{k}", 0.05)
+        killed = await scenario.supervise(spec, calls, k, tree=tree)
+        await scenario.check(spec, await scenario.settle(spec, again=k % 2 == 0))
+        return killed
+
+    hit = await _enumerate(one)
+    assert hit > 0, f"no process of a launch calls {calls}"
+
+
+@pytest.mark.parametrize("calls", ATTACH_CALLS)
+async def test_attach(scenario: Scenario, calls: str) -> None:
+    """3.3, 3.4: a kill at any call of a supervisor that takes over loses no exit code."""
+
+    async def one(k: int) -> bool:
+        spec = scenario.spec(f"attach-{k}", 0.6)
+        await scenario.executor.launch(spec)
+        identity = scenario.run(spec).read_supervisor()
+        assert identity is not None and send(identity, signal.SIGKILL)
+        await eventually(lambda: not is_locked(scenario.run(spec).file("lock")), what="the supervisor's end")
+        killed = await scenario.supervise(spec, calls, k, attach=True)
+        seen = await scenario.settle(spec, again=True)
+        assert seen.exit is not None and seen.exit.code == 7, f"{calls} {k}: {seen}"
+        await scenario.check(spec, seen)
+        return killed
+
+    hit = await _enumerate(one)
+    assert hit > 0, f"a supervisor that takes over never calls {calls}"
+
+
+async def _enumerate(one: Callable[[int], Awaitable[bool]]) -> int:
+    """k = 1, 2, … until a run is not hit; how many were."""
+    first, hit = 1, 0
+    while True:
+        results = await asyncio.gather(*(one(k) for k in range(first, first + AT_ONCE)))
+        hit += sum(results)
+        if not all(results):
+            return hit
+        first += AT_ONCE
