@@ -35,6 +35,7 @@ from controller.reconcile.index import AttemptIndex
 from controller.reconcile.jobs import JobReconciler, Parts
 from controller.reconcile.orphans import OrphanReconciler, attempt_key
 from controller.reconcile.queues import QueueReconciler
+from controller.reconcile.record import StatusWriter
 from controller.reconcile.router import Router
 from controller.reconcile.scheduler import Scheduler
 from controller.reconcile.workers import Workers
@@ -91,6 +92,7 @@ class App:
 
     async def _work(self, api: Api) -> None:
         self.health.readiness("first pass", lambda: "the first pass is not over")
+        self.writer = StatusWriter(api, self.store)
         joined = await self._unless_stopped(join(api, self.settings, self.store, KINDS, self.metrics, self.health))
         if joined is None:
             return
@@ -148,6 +150,7 @@ class App:
         return Parts(
             api=api,
             store=self.store,
+            writer=self.writer,
             executor=executor,
             index=self.index,
             scheduler=self.scheduler,
@@ -198,7 +201,7 @@ class App:
 
     def _on_event(self, kind: str, type_: str, raw: dict[str, Any]) -> None:
         change = self.store.delete(kind, raw) if type_ == "DELETED" else self.store.update(kind, raw)
-        if change is not None and change.new is not None:
+        if change is not None and change.new is not None and not self.writer.is_echo(change):
             self.queue.add(change.key, NORMAL)
 
     async def _watch(self, upkeep: Upkeep) -> None:

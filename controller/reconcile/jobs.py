@@ -22,13 +22,12 @@ from controller.decisions.plan import Action, Delete, Launch, Plan, Release, Sto
 from controller.errors import HoldfastError, Terminal, Waiting
 from controller.executors.base import AttemptId, Executor
 from controller.kube.client import Api
-from controller.kube.errors import Conflict, NotFound
 from controller.kube.events import EventType, Recorder, Reference
 from controller.kube.store import Store
 from controller.reconcile.environment import Environment, resolve
 from controller.reconcile.index import AttemptIndex
 from controller.reconcile.launch import launch_spec
-from controller.reconcile.merge import difference
+from controller.reconcile.record import StatusWriter
 from controller.reconcile.scheduler import Scheduler
 from controller.reconcile.sequence import create_revision
 from controller.reconcile.workers import Result
@@ -49,6 +48,7 @@ class Parts:
 
     api: Api
     store: Store
+    writer: StatusWriter
     executor: Executor
     index: AttemptIndex
     scheduler: Scheduler
@@ -192,25 +192,9 @@ class JobReconciler:
     # --- record
 
     async def _record(self, job: BatchJob, plan: Plan) -> BatchJob:
-        parts, meta = self._parts, job.metadata
-        patch = {} if plan.status is job.status else difference(job.status.to_json(), plan.status.to_json())
-        if not patch:
-            return self._unused(job)
-        key = Key("BatchJob", meta.namespace, meta.name)
-        try:
-            raw = await parts.api.patch_status(
-                "BatchJob", meta.namespace, meta.name, meta.uid, meta.resource_version, patch
-            )
-        except Conflict:
-            parts.store.update("BatchJob", await parts.api.get("BatchJob", meta.namespace, meta.name))
-            raise
-        except NotFound:
-            raise Waiting("Deleted", f"{key} is gone; the watch will say so") from None
-        self._count(job, plan)
-        parts.store.update("BatchJob", raw)
-        new = parts.store.job(key)
-        if new is None or new.metadata.uid != meta.uid:
-            raise Waiting("Deleted", f"{key} was deleted while it was recorded")
+        new = await self._parts.writer.write(job, plan.status)
+        if new is not job:
+            self._count(job, plan)
         return self._unused(new)
 
     def _unused(self, job: BatchJob) -> BatchJob:
