@@ -36,7 +36,7 @@ class Cluster:
     def __init__(self, access: Access, namespace: str | None = None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._access = access
         self.namespace = namespace or access.namespace
-        self._timeout = timeout_seconds
+        self.timeout_seconds = timeout_seconds
         self._connection: http.client.HTTPConnection | None = None
 
     def get(self, kind: str, name: str) -> Object:
@@ -90,6 +90,7 @@ class Cluster:
     def _exchange(
         self, verb: str, path: str, data: bytes | None, headers: dict[str, str]
     ) -> tuple[int, dict[str, str], bytes]:
+        reused = self._connection is not None
         try:
             if self._connection is None:
                 self._connection = self._connect()
@@ -99,6 +100,8 @@ class Cluster:
             return response.status, dict(response.getheaders()), response.read()
         except (OSError, http.client.HTTPException) as error:
             self.close()
+            if reused and verb == "GET" and not isinstance(error, TimeoutError):
+                return self._exchange(verb, path, data, headers)  # the server had closed it while it was idle
             why = str(error) or type(error).__name__
             raise Unreachable(
                 "NoAnswer",
@@ -110,8 +113,8 @@ class Cluster:
         url = urlsplit(self._access.server)
         host, port = url.hostname or "", url.port
         if self._access.tls is None:
-            return http.client.HTTPConnection(host, port, timeout=self._timeout)
-        return http.client.HTTPSConnection(host, port, timeout=self._timeout, context=self._access.tls)
+            return http.client.HTTPConnection(host, port, timeout=self.timeout_seconds)
+        return http.client.HTTPSConnection(host, port, timeout=self.timeout_seconds, context=self._access.tls)
 
     def close(self) -> None:
         """Drop the connection; the next call makes a new one."""

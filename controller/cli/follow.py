@@ -13,14 +13,16 @@ from typing import Any
 from controller.cli import runs, view
 from controller.cli.session import Session, note
 from controller.cli.tail import Tail
-from controller.kube.errors import NotFound, NotServed, Unreachable
+from controller.errors import HoldfastError
+from controller.kube.errors import NotFound
 
 Object = dict[str, Any]
 Sink = Callable[[bytes], None]
 
 LOOK_SECONDS = 0.05  # how often the output file is looked at
 EAGER_SECONDS = 10.0  # a job that is younger, or whose end is on disk already, is asked for more often
-ASK_SECONDS = (0.2, 1.0)
+EAGER_ASK_SECONDS, ASK_SECONDS, AWAY_SECONDS = 0.2, 1.0, 3.0
+ASK_LIMIT_SECONDS = 2.0
 TELL_PHASES = ("Waiting", "Suspended", "Queued")
 
 
@@ -72,18 +74,22 @@ class Watch:
         """Wait a moment, and ask the API server if it is time."""
         time.sleep(LOOK_SECONDS)
         eager = self._hurry or time.monotonic() - self._began < EAGER_SECONDS
-        if time.monotonic() - self._asked >= ASK_SECONDS[0 if eager else 1]:
+        interval = AWAY_SECONDS if self._away else EAGER_ASK_SECONDS if eager else ASK_SECONDS
+        if time.monotonic() - self._asked >= interval:
             self._ask()
             self._asked = time.monotonic()
 
     def _ask(self) -> None:
+        """A server that does not answer holds the output up for at most ASK_LIMIT_SECONDS, and is asked more seldom."""
         self._hurry = False
         try:
-            job = self._session.cluster.get("BatchJob", self._name)
-        except (NotFound, NotServed) as error:
-            self.deleted = isinstance(error, NotFound)
+            cluster = self._session.cluster
+            cluster.timeout_seconds = ASK_LIMIT_SECONDS
+            job = cluster.get("BatchJob", self._name)
+        except NotFound:
+            self.deleted = True
             return
-        except Unreachable as error:
+        except HoldfastError as error:
             if not self._away:
                 self._away = True
                 self._say(f"{error.message}; still following {self._name}")

@@ -12,13 +12,15 @@ from controller.api.jobqueue import JobQueue
 from controller.decisions.order import candidate
 from controller.decisions.placement import Place, place
 from controller.reconcile.books import Account, Books
-from controller.settings import Settings
 
 Object = dict[str, Any]
 
 
-def lines(jobs: list[Object], queues: list[Object], now: datetime) -> list[Object]:
+def lines(jobs: list[Object], queues: list[Object], limit: int, now: datetime) -> list[Object]:
     """One entry per queue that exists or is waited for, by namespace and name, its waiting jobs in exact order.
+
+    Args:
+        limit: how many attempts the host runs at once.
 
     A job that no controller has seen yet stands where it will be put: its sequence is its resourceVersion (design 4).
     A job that cannot be read is left out, as the controller sets it aside.
@@ -40,7 +42,6 @@ def lines(jobs: list[Object], queues: list[Object], now: datetime) -> list[Objec
         books.enter(job, where, order if where is Place.WAITING else None)
     for job in sorted(parsed.values(), key=lambda job: job.status.finished_at or datetime.min.replace(tzinfo=UTC)):
         books.ran(job)
-    limit = Settings().max_running
     return [
         _line(books, name, account, parsed, limit, now)
         for name, account in sorted(books.accounts.items())

@@ -5,13 +5,14 @@ Computed from the objects by the functions that the controller decides with, so 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from controller.cli import tables, view
+from controller.cli import places, tables, view
 from controller.cli.session import Failure, Session, complete_queues, with_session
 
 
@@ -32,7 +33,7 @@ def queue(session: Session, queue: str | None, all_namespaces: bool, output: str
     jobs = list(session.cluster.list("BatchJob", everywhere=all_namespaces))
     queues = list(session.cluster.list("JobQueue", everywhere=all_namespaces))
     now = datetime.now(UTC)
-    found = [line for line in lines(jobs, queues, now) if queue in (None, line["queue"])]
+    found = [line for line in lines(jobs, queues, _host_limit(), now) if queue in (None, line["queue"])]
     if queue is not None and not found:
         known = ", ".join(sorted(item["metadata"]["name"] for item in queues)) or "none but default"
         raise Failure(
@@ -42,6 +43,16 @@ def queue(session: Session, queue: str | None, all_namespaces: bool, output: str
         tables.document(found, output)
         return
     _print(found, all_namespaces, output == "wide", now)
+
+
+def _host_limit() -> int:
+    """How many attempts run at once: what the controller said when it started, else what it would take by itself."""
+    try:
+        return int(json.loads((places.home() / "http.json").read_bytes())["maxRunning"])
+    except (OSError, ValueError, KeyError, TypeError):
+        from controller.settings import Settings
+
+        return Settings().max_running
 
 
 def _print(lines: list[dict[str, Any]], everywhere: bool, wide: bool, now: datetime) -> None:

@@ -99,7 +99,8 @@ class Server:
 
     def _publish(self) -> bool:
         home = self._settings.home
-        address = json.dumps({"url": self.url, "pid": os.getpid()}).encode()
+        told = {"url": self.url, "pid": os.getpid(), "maxRunning": self._settings.max_running}
+        address = json.dumps(told).encode()
         try:
             self._token = _token_in(home / TOKEN_FILE) or self._new_token(home / TOKEN_FILE)
             write_atomic(home / ADDRESS_FILE, address, 0o600)
