@@ -1,0 +1,121 @@
+"""Takes the crossings of a scenario one after the other, several runs side by side, each in a world of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.crash.scenario import Result, Run, World
+
+UNKILLED_IN_A_ROW = 3  # runs differ by a few crossings: so many must have done their work before their crossing
+MOST_VIOLATED = 8  # then the rest is not worth the wait
+BUDGET_SECONDS = 180.0  # of one scenario where not every crossing is taken
+
+
+@dataclass(slots=True)
+class Enumeration:
+    """The crossings of one scenario, and what became of the runs so far.
+
+    Args:
+        kinds: of the jobs, in the order of their creation.
+        concurrency: of their queue.
+        every: takes each crossing; otherwise each n-th, as many as fit into BUDGET_SECONDS.
+        say: told about progress.
+    """
+
+    kinds: Sequence[str]
+    concurrency: int
+    every: bool
+    say: Callable[[str], None]
+    results: list[Result] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, worlds: Sequence[World]) -> None:
+        """Run: once without a kill, then for each crossing in turn."""
+        began = time.monotonic()
+        whole = Run(worlds[0], self.kinds, self.concurrency, 0).play()
+        self.results.append(whole)
+        step = 1 if self.every else self._step(whole, len(worlds))
+        crossings = iter(_numbers(step))
+        with ThreadPoolExecutor(len(worlds), thread_name_prefix="lane") as pool:
+            lanes = [pool.submit(self._lane, world, crossings) for world in worlds]
+            for lane in lanes:
+                lane.result()
+        self.say(self._summary(whole, step, time.monotonic() - began))
+
+    def _step(self, whole: Result, lanes: int) -> int:
+        """n of "every n-th": a run with a crash takes up to twice the time of one without."""
+        runs = max(1.0, (BUDGET_SECONDS - whole.seconds) * lanes / (2.0 * whole.seconds))
+        return max(1, -(-len(whole.crossings) // int(runs)))
+
+    def _lane(self, world: World, crossings: Iterator[int]) -> None:
+        while not self._over():
+            with self._lock:
+                number = next(crossings)
+            result = Run(world, self.kinds, self.concurrency, number).play()
+            with self._lock:
+                self.results.append(result)
+            if result.violations:
+                self.say("\n  ".join([_name(result), *result.violations]))
+
+    def _over(self) -> bool:
+        with self._lock:
+            newest = sorted(self.results[1:], key=lambda result: result.kill_at)[-UNKILLED_IN_A_ROW:]
+            done = len(newest) == UNKILLED_IN_A_ROW and not any(result.killed for result in newest)
+            return done or len(self.violated) >= MOST_VIOLATED
+
+    @property
+    def violated(self) -> list[Result]:
+        """The runs in which an invariant did not hold."""
+        return [result for result in self.results if result.violations]
+
+    def report(self) -> str:
+        """What was violated, after which crossing; empty for nothing."""
+        return "\n".join(line for result in self.violated for line in (_name(result), *result.violations))
+
+    def _summary(self, whole: Result, step: int, seconds: float) -> str:
+        killed = [result for result in self.results if result.killed]
+        sites = {site(result.crossings[-1]) for result in killed}
+        all_sites = {site(crossing) for result in self.results for crossing in result.crossings}
+        taken = "each" if step == 1 else f"each {step}th"
+        return (
+            f"{len(self.kinds)} jobs: {len(whole.crossings)} crossings in a run without a crash, {taken} taken: "
+            f"{len(killed)} crashes at {len(sites)} of {len(all_sites)} kinds of crossing, "
+            f"{len(self.violated)} runs with a violated invariant, {seconds:.0f} s"
+        )
+
+
+def _numbers(step: int) -> Iterator[int]:
+    number = 1 + _commit() % step
+    while True:
+        yield number
+        number += step
+
+
+def _commit() -> int:
+    """So that each commit takes other crossings than the one before."""
+    root = Path(__file__).parent
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=root, check=False, capture_output=True, text=True, timeout=20
+    )
+    return int(done.stdout.strip()[:12] or "0", 16)
+
+
+def _name(result: Result) -> str:
+    if not result.killed:
+        return f"crossing {result.kill_at}: not reached, ended by itself after {len(result.crossings)}"
+    return f"crossing {result.kill_at}: killed before {result.crossings[-1]}"
+
+
+def site(crossing: str) -> str:
+    """A crossing without what differs from run to run: names of jobs and attempts."""
+    name, _, what = crossing.rpartition(" ")
+    if name.endswith("status") or "Event" in name or "BatchJob" in name or "JobQueue" in name:
+        return name
+    leaf = what.rpartition("/")[2]
+    return f"{name} {leaf.split('.tmp.')[0] if not leaf[:1].isdigit() else ''}"

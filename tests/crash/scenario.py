@@ -1,0 +1,254 @@
+"""One run of a scenario: jobs, a controller that is killed at one crossing, another one that goes on, the invariants.
+
+What users and accidents do to the jobs is done here too, whether or not a controller runs at that moment.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from controller.executors.process.identity import send
+from controller.executors.process.rundir import RunDir
+from controller.files.atomic import is_temp_name
+from tests.crash import invariants
+from tests.crash.cases import Case, make, read_ledger
+from tests.crash.cluster import Cluster, Object
+from tests.crash.controllers import Controller, Preloaded
+
+QUEUE = "narrow"
+FINISH_SECONDS = 60.0
+LOOK_SECONDS = 0.1
+AGED_SECONDS = 1200.0  # over the 10 minutes after which leftovers of killed writers are removed (requirement 8.2)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where a run takes place; one run at a time.
+
+    Args:
+        directory: for the state directories, ledgers and logs of the runs.
+    """
+
+    cluster: Cluster
+    preloaded: Preloaded
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended.
+
+    Args:
+        kill_at: number of the crossing before which the first controller was to be killed.
+        killed: whether it was; False: it did its work in fewer crossings.
+        crossings: of the first controller; the last one is the one that it was killed before.
+        violations: of the invariants, empty for a good run.
+        seconds: that the run took.
+    """
+
+    kill_at: int
+    killed: bool
+    crossings: list[str]
+    violations: list[str]
+    seconds: float
+
+
+@dataclass(slots=True)
+class Facts:
+    """What was seen of the jobs while they ran, for the invariants."""
+
+    cases: list[Case]
+    home: Path
+    ledgers: Path
+    concurrency: int
+    uids: dict[str, str] = field(default_factory=dict)
+    first_end: dict[str, Object] = field(default_factory=dict)  # the status in which a job was first seen Finished
+    numbers: dict[str, int] = field(default_factory=dict)  # highest attempt number seen
+    violations: list[str] = field(default_factory=list)
+
+    def saw(self, name: str, job: Object) -> None:
+        """Note what may never change back."""
+        status: dict[str, Any] = job.get("status", {})
+        number = status.get("attempt", {}).get("number", 0)
+        if number < self.numbers.get(name, 0):
+            self.violations.append(f"{name}: attempt {number} after attempt {self.numbers[name]}")
+        self.numbers[name] = number
+        if invariants.is_true(status, "Finished"):
+            self.first_end.setdefault(name, status)
+
+    @property
+    def all_finished(self) -> bool:
+        return len(self.first_end) == len(self.cases)
+
+
+class Interventions:
+    """What users and accidents do: each once per job, as soon as its ledger or status shows that it is time."""
+
+    def __init__(self, cluster: Cluster, namespace: str, facts: Facts) -> None:
+        self._cluster, self._namespace, self._facts = cluster, namespace, facts
+        self._done: set[tuple[str, str]] = set()
+
+    def look(self, jobs: dict[str, Object]) -> None:
+        """Do what is due."""
+        for case in self._facts.cases:
+            if case.kind not in ("cancel", "suspend", "lost"):
+                continue
+            started = [entry for entry in read_ledger(self._facts.ledgers / case.name) if entry.what == "start"]
+            if not started:
+                continue
+            if case.kind == "cancel" and self._first(case.name, "cancel"):
+                self._cluster.change(self._namespace, case.name, cancel=True)
+            elif case.kind == "lost" and self._first(case.name, "lose"):
+                self._lose(started[0].attempt)
+            elif case.kind == "suspend" and self._first(case.name, "suspend"):
+                self._cluster.change(self._namespace, case.name, suspend=True)
+            elif jobs.get(case.name, {}).get("status", {}).get("phase") == "Suspended" and self._first(
+                case.name, "resume"
+            ):
+                self._cluster.change(self._namespace, case.name, suspend=False)
+
+    def _first(self, job: str, what: str) -> bool:
+        if (job, what) in self._done:
+            return False
+        self._done.add((job, what))
+        return True
+
+    def _lose(self, attempt: str) -> None:
+        """Kill recorder and supervisor of an attempt: nobody is left to tell how its command ends."""
+        run = RunDir.of(str(self._facts.home / "runs"), attempt)
+        process, supervisor = run.read_process(), run.read_supervisor()
+        assert process is not None and supervisor is not None, f"{attempt} runs without a record"
+        send(process.recorder, signal.SIGKILL)
+        send(supervisor, signal.SIGKILL)
+
+
+class Run:
+    """One run: fresh namespace, state directory and ledgers."""
+
+    def __init__(self, world: World, kinds: Sequence[str], concurrency: int, kill_at: int) -> None:
+        self._world, self._kill_at = world, kill_at
+        self._name = f"crash-{kill_at}-{uuid4().hex[:6]}"
+        self._directory = world.directory / self._name
+        ledgers = self._directory / "ledgers"
+        ledgers.mkdir(parents=True)
+        cases = [make(kind, f"{index}-{kind}", ledgers) for index, kind in enumerate(kinds)]
+        self.facts = Facts(cases, self._directory / "home", ledgers, concurrency)
+        self._interventions = Interventions(world.cluster, self._name, self.facts)
+
+    def play(self) -> Result:
+        """Run to the end; what it left on the disk stays only where an invariant was violated."""
+        began = time.monotonic()
+        self._declare()
+        first = self._start("first", self._kill_at)
+        try:
+            killed = self._first_controller(first)
+            if killed:
+                age_leftovers(self.facts.home)
+                self._second_controller()
+        finally:
+            first.kill()
+            self._end_attempts()
+            self._world.cluster.delete_all(self._name)
+        violations = self.facts.violations
+        if violations:
+            violations.append(f"left to look at: {self._directory}")
+        else:
+            shutil.rmtree(self._directory)
+        return Result(self._kill_at, killed, self._crossed, violations, time.monotonic() - began)
+
+    def _declare(self) -> None:
+        cluster, facts = self._world.cluster, self.facts
+        cluster.create_namespace(self._name)
+        queue = {"apiVersion": "holdfast.dev/v1alpha1", "kind": "JobQueue", "metadata": {"name": QUEUE}}
+        cluster.create(self._name, {**queue, "spec": {"concurrency": facts.concurrency}})
+        for case in facts.cases:
+            facts.uids[case.name] = cluster.create(self._name, case.manifest(QUEUE))["metadata"]["uid"]
+
+    def _start(self, name: str, kill_at: int) -> Controller:
+        facts = self.facts
+        slots = str(len(facts.cases) + 2)  # only the queue limits
+        return self._world.preloaded.start(
+            facts.home, self._world.cluster.kubeconfig, name, kill_at, HOLDFAST_MAX_RUNNING=slots
+        )
+
+    def _first_controller(self, controller: Controller) -> bool:
+        """Until it is killed, at its crossing or while it stops; False where it did all of its work."""
+        finished = self._until_finished(controller)
+        status = controller.ended()
+        if status is None and finished:
+            self._settle(controller)
+            status = controller.stop()
+        self._crossed = controller.crossings()
+        self.facts.violations += [f"first controller: {line}" for line in controller.defects()]
+        if status == -signal.SIGKILL and len(self._crossed) == self._kill_at:
+            return True
+        self._conclude(controller, status, finished)
+        return False
+
+    def _second_controller(self) -> None:
+        controller = self._start("second", 0)
+        try:
+            finished = self._until_finished(controller)
+            if finished:
+                self._settle(controller)
+            status = controller.stop()
+        finally:
+            controller.kill()
+        self.facts.violations += [f"second controller: {line}" for line in controller.defects()]
+        self._conclude(controller, status, finished)
+
+    def _until_finished(self, controller: Controller) -> bool:
+        """Look and intervene until every job is Finished, the controller is gone, or it took too long."""
+        deadline = time.monotonic() + FINISH_SECONDS
+        while time.monotonic() < deadline and controller.ended() is None:
+            jobs = self._world.cluster.jobs(self._name)
+            for name, job in jobs.items():
+                self.facts.saw(name, job)
+            if self.facts.all_finished:
+                return True
+            self._interventions.look(jobs)
+            time.sleep(LOOK_SECONDS)
+        return False
+
+    def _settle(self, controller: Controller) -> None:
+        """After the last end, and the first pass: all is over when the books say so and nothing of the jobs is left."""
+        deadline = time.monotonic() + invariants.SETTLE_SECONDS
+        while time.monotonic() < deadline and controller.ended() is None:
+            queue = self._world.cluster.queue(self._name, QUEUE)
+            quiet = not invariants.slots(queue) and not invariants.leftovers(self.facts.home)
+            if quiet and controller.ready(self.facts.home):
+                return
+            time.sleep(LOOK_SECONDS)
+
+    def _conclude(self, controller: Controller, status: int | None, finished: bool) -> None:
+        violations = self.facts.violations
+        if status != 0:
+            violations.append(f"the controller ended with {status}, see {controller.log}")
+        if not finished:
+            violations.append(f"not all jobs were Finished within {FINISH_SECONDS:g} s")
+        jobs = self._world.cluster.jobs(self._name)
+        queue = self._world.cluster.queue(self._name, QUEUE)
+        violations += invariants.check(self.facts, jobs, queue)
+
+    def _end_attempts(self) -> None:
+        """A violation may leave processes; the next run must not meet them."""
+        for pid in invariants.processes(set(self.facts.uids.values())):
+            os.kill(pid, signal.SIGKILL)
+
+
+def age_leftovers(home: Path) -> None:
+    """Make temporary files of the killed controller look as old as they have to be to be removed."""
+    if not home.exists():
+        return
+    then = time.time() - AGED_SECONDS
+    for path in (*home.glob("*"), *home.glob("runs/*/*")):
+        if is_temp_name(path.name):
+            os.utime(path, (then, then))
