@@ -43,6 +43,7 @@ from controller.reconcile.workqueue import HIGH, NORMAL, WorkQueue
 from controller.recovery.binding import HomeLock
 from controller.recovery.disk import DiskWatch
 from controller.recovery.join import Joined, join
+from controller.recovery.stopwatch import Stopwatch
 from controller.recovery.upkeep import Upkeep
 from controller.settings import Settings
 from controller.telemetry.health import Health
@@ -102,8 +103,12 @@ class App:
         orphans = OrphanReconciler(api, self.store, executor, self.index, self.scheduler, self.metrics)
         queues = QueueReconciler(api, self.store, self.scheduler, _now)
         router = Router({"BatchJob": jobs.reconcile, "JobQueue": queues.reconcile, "Attempt": orphans.reconcile})
-        workers = Workers(self.queue, router.reconcile, self.settings.workers, self.metrics)
+        stopwatch = Stopwatch(self.metrics, self.queue, lambda: bool(self.scheduler.closed_for))
+        stopwatch.listed(joined.listed_at, joined.list_cpu_seconds)
+        reconcile = stopwatch.watching(router.reconcile)
+        workers = Workers(self.queue, reconcile, self.settings.workers, self.metrics)
         await self._first_pass(executor, orphans)
+        stopwatch.filled()
         workers.start()
         events.start()
         self.health.liveness("workers", workers.stalled)

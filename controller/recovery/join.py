@@ -30,10 +30,11 @@ _log = structlog.get_logger("controller.join")
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The result: who we are, and the monotonic moment at which the LIST had arrived."""
+    """The result: who we are, the monotonic moment at which the LIST was in the store, and its CPU time in seconds."""
 
     identity: Identity
     listed_at: float
+    list_cpu_seconds: float
 
 
 async def join(
@@ -48,8 +49,9 @@ async def join(
     kinds, told = tuple(kinds), ""
     while True:
         try:
+            cpu = time.process_time()
             versions = await sync(api, store, kinds)
-            listed_at = time.monotonic()
+            listed_at, cpu = time.monotonic(), time.process_time() - cpu
             cluster = (await api.get("Namespace", "", "kube-system"))["metadata"]["uid"]
         except (Transient, Waiting) as error:
             told = _tell(told, health, "Unreachable", error.message)
@@ -60,7 +62,7 @@ async def join(
             metrics.bound.set(1)
             metrics.set_degraded(None)
             health.readiness("binding", None)
-            return Joined(found, listed_at)
+            return Joined(found, listed_at, cpu)
         metrics.set_degraded(found.reason)
         told = _tell(told, health, found.reason, found.message)
         await _until_adopted(settings)

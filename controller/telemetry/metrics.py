@@ -38,6 +38,8 @@ DEGRADED_REASONS = (
     "StateDirectory",
 )
 
+START_STAGES = ("listed", "list_cpu", "books", "gate", "steady")
+
 FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 SLOW = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600)
 
@@ -138,6 +140,13 @@ class Metrics:
         self.quarantined_files = self._counter("holdfast_quarantined_files_total", "Damaged files that were set aside.")
         self.orphans = self._gauge("holdfast_orphans", "Orphans found by the last sweep.", ("kind",), ORPHANS)
         self.orphans_removed = self._counter("holdfast_orphans_removed_total", "Orphans removed.", ("kind",), ORPHANS)
+        self.start_seconds = self._gauge(
+            "holdfast_start_seconds",
+            "Duration of the last start: listed from the start of the process; books, gate and steady from the end of "
+            "the first LIST; list_cpu is the CPU time of reading it.",
+            ("stage",),
+            START_STAGES,
+        )
         self.gate_open = self._gauge("holdfast_admission_gate_open", "1 while new jobs may be admitted.")
         self.bound = self._gauge("holdfast_bound", "1 while the state directory belongs to this cluster.")
         self.degraded = self._gauge(
