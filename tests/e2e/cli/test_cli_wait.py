@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 from collections.abc import Iterator
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from controller.executors.process.records import parse_lock
 from controller.executors.process.rundir import RunDir
+from tests.e2e.cli.cut import Cable
 from tests.e2e.cli.following import Following
 from tests.e2e.cli.holdfast_command import LIMIT, Holdfast, Jobs
 from tests.e2e.cli.running_controller import RunningController
@@ -73,6 +76,37 @@ def test_wait_goes_on_over_a_controller_restart(
     assert one.process.poll() is None
     controller.start()
     assert (one.ends(), one.stdout) == (5, b"before\nafter\n")
+
+
+@pytest.fixture
+def cable(plane: RunningPlane) -> Iterator[Cable]:
+    port = plane.plane.record("apiserver").port
+    assert port is not None
+    made = Cable(("127.0.0.1", port))
+    yield made
+    made.close()
+
+
+def test_wait_goes_on_while_the_api_server_is_away(
+    holdfast: Holdfast, plane: RunningPlane, cable: Cable, following: list[Following], tmp_path: Path
+) -> None:
+    """Issue item 7: the output goes on, the end is told when the server answers again."""
+    config = yaml.safe_load(plane.kubeconfig.read_text())
+    config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{cable.port}"
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    behind = dataclasses.replace(holdfast, kubeconfig=tmp_path / "kubeconfig")
+    gate = tmp_path / "gate"
+    one = Following(behind.start("run", "--wait", "--name", "a", "--", *gated(gate, "before", "after", 5)))
+    following.append(one)
+    eventually_sync(lambda: one.stdout == b"before\n", LIMIT)
+    cable.cut()
+    eventually_sync(lambda: b"does not answer" in one.stderr, LIMIT)
+    gate.touch()
+    eventually_sync(lambda: one.stdout == b"before\nafter\n", LIMIT)
+    assert one.process.poll() is None
+    cable.mend()
+    assert (one.ends(), one.stdout) == (5, b"before\nafter\n")
+    assert b"answers again" in one.stderr
 
 
 def test_wait_shows_every_attempt(holdfast: Holdfast, following: list[Following], tmp_path: Path) -> None:
