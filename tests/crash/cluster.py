@@ -31,12 +31,8 @@ class Cluster:
     def __enter__(self) -> Self:
         self.running.start()
         port = self.running.plane.record("apiserver").port
-        self._http = httpx.Client(
-            base_url=f"https://127.0.0.1:{port}",
-            verify=tls_context(self.running.plane.home),
-            timeout=20,
-            trust_env=False,
-        )
+        context = tls_context(self.running.plane.home)
+        self._http = httpx.Client(base_url=f"https://127.0.0.1:{port}", verify=context, timeout=20, trust_env=False)
         return self
 
     def __exit__(
@@ -55,9 +51,12 @@ class Cluster:
         self._http.post("/api/v1/namespaces", json=body).raise_for_status()
 
     def create(self, namespace: str, manifest: Object) -> Object:
-        """Create a BatchJob or JobQueue; returns it as stored."""
-        plural = manifest["kind"].lower() + "s"
-        return self._body(self._http.post(f"{GROUP}/namespaces/{namespace}/{plural}", json=manifest))
+        """Create a BatchJob or JobQueue, unless an earlier try without an answer did; returns it as stored."""
+        path = f"{GROUP}/namespaces/{namespace}/{manifest['kind'].lower()}s"
+        response = self._http.post(path, json=manifest)
+        if response.status_code == httpx.codes.CONFLICT:
+            response = self._http.get(f"{path}/{manifest['metadata']['name']}")
+        return self._body(response)
 
     def jobs(self, namespace: str) -> dict[str, Object]:
         """All BatchJobs of the namespace by name."""

@@ -65,6 +65,11 @@ class Preloaded:
         status: int | None = self._ask({"wait": pid, "seconds": seconds})["status"]
         return status
 
+    def children(self) -> list[str]:
+        """Controllers that run, and what ended ones left behind: supervisors, helpers."""
+        found: list[str] = self._ask({"children": True})["children"]
+        return found
+
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from controller.files.atomic import is_temp_name
 from tests.crash.cases import Case, Entry, read_ledger
 
 if TYPE_CHECKING:
+    from tests.crash.controllers import Preloaded
     from tests.crash.scenario import Facts
 
 Object = dict[str, Any]
@@ -139,6 +141,14 @@ def _order(facts: Facts, jobs: dict[str, Object]) -> Iterator[str]:
         earlier = [other for other in names[index + 1 :] if first[other] < first[name]]
         if len(earlier) >= facts.concurrency:
             yield f"{name} was admitted after {', '.join(earlier)}, which were created later"
+
+
+def strays(preloaded: Preloaded) -> list[str]:
+    """Nothing of a stopped controller is left when its jobs are over; helpers may take a moment to notice."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (left := preloaded.children()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return [f"process {line} outlived its controller and its jobs" for line in left]
 
 
 def slots(queue: Object) -> list[str]:

@@ -4,6 +4,7 @@ It imports the whole controller once and never has a second thread or an event l
 fresh process, 1.8 s of imports later. One JSON object a line comes in on stdin, one goes out on stdout for each:
 {"start": {"environment": {...}, "log": path, "trace": path, "roots": [...], "kill_at": n}} -> {"pid": n}
 {"wait": pid, "seconds": s} -> {"status": wait status or null}
+{"children": true} -> {"children": ["pid: command line", ...]}: everything that a controller left behind
 
 It is the subreaper of all that it forked, as init is on a real machine: supervisors come to it and are reaped here.
 """
@@ -37,7 +38,10 @@ class Launcher:
         for line in sys.stdin:
             request = json.loads(line)
             self._reap()
-            answer = {"pid": _start(**request["start"])} if "start" in request else self._wait(**request)
+            if "start" in request:
+                answer: dict[str, Any] = {"pid": _start(**request["start"])}
+            else:
+                answer = {"children": _children()} if "children" in request else self._wait(**request)
             sys.stdout.write(json.dumps(answer) + "\n")
             sys.stdout.flush()
 
@@ -67,6 +71,12 @@ def _start(environment: dict[str, str], log: str, trace: str, roots: list[str], 
     if pid == 0:
         _run(environment, log, Crossings(trace, tuple(roots), kill_at))
     return pid
+
+
+def _children() -> list[str]:
+    pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    lines = [Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ") for pid in pids]
+    return [f"{pid}: {line.decode(errors='replace')}" for pid, line in zip(pids, lines, strict=True)]
 
 
 def _run(environment: dict[str, str], log: str, crossings: Crossings) -> NoReturn:

@@ -29,6 +29,13 @@ LOOK_SECONDS = 0.1
 AGED_SECONDS = 1200.0  # over the 10 minutes after which leftovers of killed writers are removed (requirement 8.2)
 
 
+CHANGES: dict[str, dict[str, bool]] = {
+    "cancel": {"cancel": True},
+    "suspend": {"suspend": True},
+    "resume": {"suspend": False},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """Where a run takes place; one run at a time.
@@ -104,22 +111,19 @@ class Interventions:
             started = [entry for entry in read_ledger(self._facts.ledgers / case.name) if entry.what == "start"]
             if not started:
                 continue
-            if case.kind == "cancel" and self._first(case.name, "cancel"):
-                self._cluster.change(self._namespace, case.name, cancel=True)
-            elif case.kind == "lost" and self._first(case.name, "lose"):
+            what = self._due(case, jobs.get(case.name, {}).get("status", {}).get("phase"))
+            if what == "lose":
                 self._lose(started[0].attempt)
-            elif case.kind == "suspend" and self._first(case.name, "suspend"):
-                self._cluster.change(self._namespace, case.name, suspend=True)
-            elif jobs.get(case.name, {}).get("status", {}).get("phase") == "Suspended" and self._first(
-                case.name, "resume"
-            ):
-                self._cluster.change(self._namespace, case.name, suspend=False)
+            elif what:
+                self._cluster.change(self._namespace, case.name, **CHANGES[what])
+            self._done.add((case.name, what))
 
-    def _first(self, job: str, what: str) -> bool:
-        if (job, what) in self._done:
-            return False
-        self._done.add((job, what))
-        return True
+    def _due(self, case: Case, phase: str | None) -> str:
+        """What is to be done to a job that has started, "" for nothing."""
+        what = {"cancel": "cancel", "lost": "lose", "suspend": "suspend"}[case.kind]
+        if what == "suspend" and phase == "Suspended":
+            what = "resume"
+        return "" if (case.name, what) in self._done else what
 
     def _lose(self, attempt: str) -> None:
         """Kill recorder and supervisor of an attempt: nobody is left to tell how its command ends."""
@@ -237,6 +241,7 @@ class Run:
         jobs = self._world.cluster.jobs(self._name)
         queue = self._world.cluster.queue(self._name, QUEUE)
         violations += invariants.check(self.facts, jobs, queue)
+        violations += invariants.strays(self._world.preloaded)
 
     def _end_attempts(self) -> None:
         """A violation may leave processes; the next run must not meet them."""
@@ -244,11 +249,14 @@ class Run:
             os.kill(pid, signal.SIGKILL)
 
 
-def age_leftovers(home: Path) -> None:
-    """Make temporary files of the killed controller look as old as they have to be to be removed."""
-    if not home.exists():
-        return
+def age_leftovers(home: Path, *, supervisors_too: bool = False) -> None:
+    """Make temporary files of the killed controller look as old as they have to be to be removed.
+
+    Args:
+        supervisors_too: also the run directories that supervisors were building; none may be at work.
+    """
     then = time.time() - AGED_SECONDS
-    for path in (*home.glob("*"), *home.glob("runs/*/*")):
+    half_built = home.glob("runs/.*") if supervisors_too else ()
+    for path in (*home.glob("*"), *home.glob("runs/*/*"), *half_built):
         if is_temp_name(path.name):
             os.utime(path, (then, then))
