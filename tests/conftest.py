@@ -16,7 +16,7 @@ import httpx
 import pytest
 from kubernetes.aio import client, config
 
-from controller.local.components import tls_context
+from controller.local.http import tls_context
 from tests.running_plane import RunningPlane, find_binaries, make_directory
 
 

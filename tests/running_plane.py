@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from controller.executors.process import identity
-from controller.local import binaries, leftovers
-from controller.local.home import Home
+from controller.local import binaries
+from controller.local.down import down
 from controller.local.plane import Plane
 from controller.settings import Settings
 
@@ -92,7 +92,7 @@ def make_directory() -> Path:
     root = Path(tempfile.gettempdir())
     for old in root.glob(f"{PREFIX}*"):
         if not _owner_lives(old):
-            asyncio.run(leftovers.stop(Home.at(old / "home")))
+            asyncio.run(down(old / "home", print))
             shutil.rmtree(old, ignore_errors=True)
     directory = Path(tempfile.mkdtemp(prefix=PREFIX))
     (directory / OWNER).write_text(json.dumps(identity.of_self().to_json()))

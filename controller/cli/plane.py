@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
+from controller.cli import places
 from controller.errors import Waiting
-from controller.settings import Settings
 
 # systemctl(1) uses the same for "not running".
 NOT_RUNNING = 3
@@ -40,6 +40,7 @@ def up(detach: bool, concurrency: int | None, print_systemd: bool, no_controller
     """
     from controller.local import systemd
     from controller.local.up import UpOptions, already_up, detached, foreground
+    from controller.settings import Settings
 
     settings = Settings()
     options = UpOptions(
@@ -61,14 +62,14 @@ def up(detach: bool, concurrency: int | None, print_systemd: bool, no_controller
 @click.option("--stop-jobs", is_flag=True, help="Stop the running jobs too: TERM, their grace period, KILL.")
 def down(stop_jobs: bool) -> None:
     """Stop the controller and the local control plane. Running jobs go on unless --stop-jobs is given."""
-    from controller.local import stopjobs
     from controller.local.down import down as stop_plane
+    from controller.local.stopjobs import stop_jobs as end_jobs
 
-    home = Settings().home
+    home = places.home()
     found = asyncio.run(stop_plane(home, say))
     say("down" if found else "nothing was up")
     if stop_jobs:
-        count = asyncio.run(stopjobs.stop_jobs(home))
+        count = asyncio.run(end_jobs(home))
         say(f"stopped {count} running jobs")
 
 
@@ -78,7 +79,7 @@ def status(output: str) -> None:
     """Show each component: pid, state, restarts. Exit status 0 when everything runs, otherwise 3."""
     from controller.local.status import look
 
-    found = asyncio.run(look(Settings().home))
+    found = asyncio.run(look(places.home()))
     if output == "json":
         click.echo(json.dumps(found.as_dict(), indent=2))
     else:
@@ -103,6 +104,8 @@ def status(output: str) -> None:
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def settings(output: str) -> None:
     """Show all settings: environment name, value now, default, meaning."""
+    from controller.settings import Settings
+
     prefix = str(Settings.model_config.get("env_prefix", ""))
     now = Settings().model_dump(mode="json")
     # What the environment says is left out of the model to see the defaults.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from controller.files import atomic
+from controller.local.home import Home
 
 CA_DAYS = 3650
 LEAF_DAYS = 365
@@ -34,20 +34,7 @@ SERVING_NAMES: list[x509.GeneralName] = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Pki:
-    """Where the files are; each pair is `<name>.crt` and `<name>.key`."""
-
-    directory: Path
-
-    def crt(self, name: str) -> Path:
-        return self.directory / f"{name}.crt"
-
-    def key(self, name: str) -> Path:
-        return self.directory / f"{name}.key"
-
-
-def ensure(pki: Pki, now: datetime | None = None) -> frozenset[str]:
+def ensure(home: Home, now: datetime | None = None) -> frozenset[str]:
     """Make or renew CA, serving certificate, client certificates and the key pair for service accounts.
 
     Args:
@@ -58,40 +45,40 @@ def ensure(pki: Pki, now: datetime | None = None) -> frozenset[str]:
     """
     now = now or datetime.now(UTC)
     written: set[str] = set()
-    if not _good(pki, "ca", None, now):
+    if not _good(home, "ca", None, now):
         key = ec.generate_private_key(ec.SECP256R1())
-        _write(pki, "ca", _certificate(_name("holdfast"), key, None, now), key)
+        _write(home, "ca", _certificate(_name("holdfast"), key, None, now), key)
         written.add("ca")
-    ca = x509.load_pem_x509_certificate(pki.crt("ca").read_bytes())
+    ca = x509.load_pem_x509_certificate(home.crt("ca").read_bytes())
     for name, subject in (
         ("serving", _name("kube-apiserver")),
         ("admin", _name("admin", "system:masters")),
         ("controller-manager", _name("system:kube-controller-manager")),
     ):
-        if not _good(pki, name, ca, now):
+        if not _good(home, name, ca, now):
             key = ec.generate_private_key(ec.SECP256R1())
-            _write(pki, name, _certificate(subject, key, _issuer(pki), now, serving=name == "serving"), key)
+            _write(home, name, _certificate(subject, key, _issuer(home), now, serving=name == "serving"), key)
             written.add(name)
-    if not (pki.key("service-accounts").exists() and pki.crt("service-accounts").exists()):
+    if not (home.key("service-accounts").exists() and home.crt("service-accounts").exists()):
         pair = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        atomic.write_atomic(pki.key("service-accounts"), _pem(pair), 0o600)
+        atomic.write_atomic(home.key("service-accounts"), _pem(pair), 0o600)
         public = pair.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        atomic.write_atomic(pki.crt("service-accounts"), public, 0o600)
+        atomic.write_atomic(home.crt("service-accounts"), public, 0o600)
         written.add("service-accounts")
     return frozenset(written)
 
 
-def kubeconfig(pki: Pki, client: str, server: str) -> bytes:
+def kubeconfig(home: Home, client: str, server: str) -> bytes:
     """A kubeconfig with everything in it, for the client certificate `client` at the URL `server`."""
 
     def embedded(path: Path) -> str:
         return base64.b64encode(path.read_bytes()).decode()
 
     user = {
-        "client-certificate-data": embedded(pki.crt(client)),
-        "client-key-data": embedded(pki.key(client)),
+        "client-certificate-data": embedded(home.crt(client)),
+        "client-key-data": embedded(home.key(client)),
     }
     content = {
         "apiVersion": "v1",
@@ -99,7 +86,7 @@ def kubeconfig(pki: Pki, client: str, server: str) -> bytes:
         "clusters": [
             {
                 "name": "holdfast",
-                "cluster": {"server": server, "certificate-authority-data": embedded(pki.crt("ca"))},
+                "cluster": {"server": server, "certificate-authority-data": embedded(home.crt("ca"))},
             }
         ],
         "users": [{"name": client, "user": user}],
@@ -116,11 +103,11 @@ def _name(common_name: str, organization: str | None = None) -> x509.Name:
     return x509.Name(attributes)
 
 
-def _good(pki: Pki, name: str, ca: x509.Certificate | None, now: datetime) -> bool:
+def _good(home: Home, name: str, ca: x509.Certificate | None, now: datetime) -> bool:
     """Whether the pair can be read, belongs together, comes from `ca` and does not end soon."""
     try:
-        certificate = x509.load_pem_x509_certificate(pki.crt(name).read_bytes())
-        key = serialization.load_pem_private_key(pki.key(name).read_bytes(), None)
+        certificate = x509.load_pem_x509_certificate(home.crt(name).read_bytes())
+        key = serialization.load_pem_private_key(home.key(name).read_bytes(), None)
     except (FileNotFoundError, ValueError):
         return False
     if key.public_key() != certificate.public_key():  # killed between the two writes
@@ -133,10 +120,10 @@ def _good(pki: Pki, name: str, ca: x509.Certificate | None, now: datetime) -> bo
     return certificate.not_valid_after_utc - now > timedelta(days=RENEW_DAYS)
 
 
-def _issuer(pki: Pki) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    key = serialization.load_pem_private_key(pki.key("ca").read_bytes(), None)
+def _issuer(home: Home) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = serialization.load_pem_private_key(home.key("ca").read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
-    return x509.load_pem_x509_certificate(pki.crt("ca").read_bytes()), key
+    return x509.load_pem_x509_certificate(home.crt("ca").read_bytes()), key
 
 
 def _certificate(
@@ -186,6 +173,6 @@ def _pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
     )
 
 
-def _write(pki: Pki, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
-    atomic.write_atomic(pki.key(name), _pem(key), 0o600)
-    atomic.write_atomic(pki.crt(name), certificate.public_bytes(serialization.Encoding.PEM), 0o600)
+def _write(home: Home, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    atomic.write_atomic(home.key(name), _pem(key), 0o600)
+    atomic.write_atomic(home.crt(name), certificate.public_bytes(serialization.Encoding.PEM), 0o600)

@@ -8,18 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import ssl
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
-import httpx
-
-from controller.local import certs
+from controller.local import http
 from controller.local.home import Home
+from controller.local.http import Request
 from controller.local.ports import Ports
 
 MARKER = "HOLDFAST_COMPONENT"
@@ -27,7 +26,6 @@ MARKER = "HOLDFAST_COMPONENT"
 STOP_SECONDS: Mapping[str, float] = {"controller": 30.0, "controller-manager": 5.0, "apiserver": 15.0, "etcd": 10.0}
 NAMES: tuple[str, ...] = tuple(reversed(list(STOP_SECONDS)))
 ETCD_QUOTA_BYTES = 8 * 1024**3
-PROBE_SECONDS = 2.0
 CONTROLLER_MODULE = "controller.cli.main"
 CONTROLLERS = "garbage-collector-controller,namespace-controller,serviceaccount-controller"
 
@@ -108,17 +106,11 @@ class Etcd:
         return Launch(argv, self.home.etcd, env, version=_version(self.binary))
 
     async def probe(self) -> str | None:
-        # The path through /proc is short however deep the home lies.
-        directory = os.open(self.home.etcd, os.O_PATH | os.O_DIRECTORY)
         try:
-            transport = httpx.AsyncHTTPTransport(uds=f"/proc/self/fd/{directory}/{self.socket}")
-            async with httpx.AsyncClient(transport=transport, timeout=PROBE_SECONDS, trust_env=False) as client:
-                response = await client.get("http://etcd/health")
-        except httpx.HTTPError as error:
+            response = await http.over_socket(self.home.etcd / self.socket, Request("/health"))
+        except (HTTPException, OSError) as error:
             return f"no answer: {error or type(error).__name__}"
-        finally:
-            os.close(directory)
-        return None if response.status_code == 200 else response.text.strip()
+        return None if response.status == 200 else response.text.strip()
 
 
 @dataclass
@@ -137,7 +129,6 @@ class ApiServer:
     stop_seconds: float = STOP_SECONDS["apiserver"]
 
     def launch(self) -> Launch:
-        pki = certs.Pki(self.home.pki)
         port = self.ports.get(self.name)
         argv = [
             str(self.binary),
@@ -149,12 +140,12 @@ class ApiServer:
             "--endpoint-reconciler-type=none",
             f"--secure-port={port}",
             f"--cert-dir={self.home.pki}",
-            f"--tls-cert-file={pki.crt('serving')}",
-            f"--tls-private-key-file={pki.key('serving')}",
-            f"--client-ca-file={pki.crt('ca')}",
+            f"--tls-cert-file={self.home.crt('serving')}",
+            f"--tls-private-key-file={self.home.key('serving')}",
+            f"--client-ca-file={self.home.crt('ca')}",
             "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={pki.crt('service-accounts')}",
-            f"--service-account-signing-key-file={pki.key('service-accounts')}",
+            f"--service-account-key-file={self.home.crt('service-accounts')}",
+            f"--service-account-signing-key-file={self.home.key('service-accounts')}",
             "--authorization-mode=RBAC",
             "--service-cluster-ip-range=10.0.0.0/24",
             "--allow-privileged=true",
@@ -186,7 +177,6 @@ class ControllerManager:
         return self.home.pki / "controller-manager.kubeconfig"
 
     def launch(self) -> Launch:
-        pki = certs.Pki(self.home.pki)
         port = self.ports.get(self.name)
         argv = [
             str(self.binary),
@@ -195,12 +185,12 @@ class ControllerManager:
             f"--authorization-kubeconfig={self.kubeconfig}",
             "--bind-address=127.0.0.1",
             f"--secure-port={port}",
-            f"--tls-cert-file={pki.crt('serving')}",
-            f"--tls-private-key-file={pki.key('serving')}",
+            f"--tls-cert-file={self.home.crt('serving')}",
+            f"--tls-private-key-file={self.home.key('serving')}",
             "--leader-elect=false",
             f"--controllers={CONTROLLERS}",
-            f"--service-account-private-key-file={pki.key('service-accounts')}",
-            f"--root-ca-file={pki.crt('ca')}",
+            f"--service-account-private-key-file={self.home.key('service-accounts')}",
+            f"--root-ca-file={self.home.crt('ca')}",
         ]
         env = _server_environment(self.home, self.name)
         # The port of the API server stands in the kubeconfig, not in the arguments.
@@ -240,11 +230,10 @@ class Controller:
         if url is None:
             return f"{self.home.http} is not written yet"
         try:
-            async with httpx.AsyncClient(timeout=PROBE_SECONDS, trust_env=False) as client:
-                response = await client.get(f"{url}/healthz")
-        except httpx.HTTPError as error:
+            response = await http.plain(url.removeprefix("http://"), Request("/healthz"))
+        except (HTTPException, OSError) as error:
             return f"{url}/healthz: {error or type(error).__name__}"
-        return None if response.status_code == 200 else f"{url}/healthz: {response.text.strip()[:200]}"
+        return None if response.status == 200 else f"{url}/healthz: {response.text.strip()[:200]}"
 
     def url(self) -> str | None:
         """URL of its HTTP server; None before it is written."""
@@ -260,22 +249,13 @@ def controller_url(home: Home) -> str | None:
     return str(url).rstrip("/")
 
 
-def tls_context(home: Home) -> ssl.SSLContext:
-    """Trusts the home's CA and presents its admin certificate."""
-    pki = certs.Pki(home.pki)
-    context = ssl.create_default_context(cafile=str(pki.crt("ca")))
-    context.load_cert_chain(pki.crt("admin"), pki.key("admin"))
-    return context
-
-
 async def probe_https(home: Home, port: int | None, path: str) -> str | None:
     """Ask a server of the home; None where it answers 200."""
     if port is None:
         return "no port is chosen yet"
     url = f"https://127.0.0.1:{port}{path}"
     try:
-        async with httpx.AsyncClient(verify=tls_context(home), timeout=PROBE_SECONDS, trust_env=False) as client:
-            response = await client.get(url)
-    except (httpx.HTTPError, OSError) as error:
+        response = await http.over_tls(home, port, Request(path))
+    except (HTTPException, OSError) as error:
         return f"{url}: {error or type(error).__name__}"
-    return None if response.status_code == 200 else f"{url}: {response.text.strip()[-300:]}"
+    return None if response.status == 200 else f"{url}: {response.text.strip()[-300:]}"

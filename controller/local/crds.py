@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
-import httpx
-import yaml
-
-from controller.local.components import tls_context
+from controller.local import http
 from controller.local.home import Home
+from controller.local.http import Request, Response
 
 FIELD_MANAGER = "holdfast"
 RESOURCE = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-TIMEOUT_SECONDS = 10.0
+REQUEST_SECONDS = 10.0
 ESTABLISH_SECONDS = 30.0
+POLL_SECONDS = 0.02
 
 
 async def apply(home: Home, port: int, directory: Path) -> str | None:
@@ -23,42 +25,57 @@ async def apply(home: Home, port: int, directory: Path) -> str | None:
     Returns:
         None when all kinds are served, otherwise why not, naming the manifest.
     """
-    async with httpx.AsyncClient(
-        base_url=f"https://127.0.0.1:{port}", verify=tls_context(home), timeout=TIMEOUT_SECONDS, trust_env=False
-    ) as client:
-        try:
-            for path in sorted(directory.glob("*.yaml")):
-                if (problem := await _apply_one(client, path)) is not None:
-                    return problem
-        except httpx.HTTPError as error:
-            return f"applying CRDs: {error or type(error).__name__}"
+    try:
+        for path in sorted(directory.glob("*.yaml")):
+            if (problem := await _apply_one(home, port, path)) is not None:
+                return problem
+    except (HTTPException, OSError) as error:
+        return f"applying CRDs: {error or type(error).__name__}"
     return None
 
 
-async def _apply_one(client: httpx.AsyncClient, path: Path) -> str | None:
+async def _apply_one(home: Home, port: int, path: Path) -> str | None:
+    import yaml
+
     content = path.read_bytes()
-    name = yaml.safe_load(content)["metadata"]["name"]
-    response = await client.patch(
-        f"{RESOURCE}/{name}",
-        params={"fieldManager": FIELD_MANAGER, "force": "true"},
-        headers={"Content-Type": "application/apply-patch+yaml"},
-        content=content,
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    name = yaml.load(content, loader)["metadata"]["name"]
+    response = await http.over_tls(
+        home,
+        port,
+        Request(
+            f"{RESOURCE}/{name}?fieldManager={FIELD_MANAGER}&force=true",
+            "PATCH",
+            content,
+            {"Content-Type": "application/apply-patch+yaml"},
+            REQUEST_SECONDS,
+        ),
     )
-    if not response.is_success:
-        return f"{path.name}: {response.json().get('message', response.text)}"
-    return await _established(client, name)
+    if response.status not in (200, 201):
+        return f"{path.name}: {_message(response)}"
+    return await _established(home, port, name)
 
 
-async def _established(client: httpx.AsyncClient, name: str) -> str | None:
+def _message(response: Response) -> str:
+    try:
+        return str(json.loads(response.text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return response.text.strip()[:500]
+
+
+async def _established(home: Home, port: int, name: str) -> str | None:
     """The condition comes some 10 ms after the write; the discovery of the kind follows it at once."""
     deadline = asyncio.get_running_loop().time() + ESTABLISH_SECONDS
     message = "no condition yet"
     while asyncio.get_running_loop().time() < deadline:
-        conditions = (await client.get(f"{RESOURCE}/{name}")).json().get("status", {}).get("conditions") or []
+        response = await http.over_tls(home, port, Request(f"{RESOURCE}/{name}", timeout_seconds=REQUEST_SECONDS))
+        if response.status != 200:
+            return f"CRD {name}: {_message(response)}"
+        conditions = json.loads(response.text).get("status", {}).get("conditions") or []
         by_type = {condition["type"]: condition for condition in conditions}
         if by_type.get("Established", {}).get("status") == "True":
             return None
         if by_type.get("NamesAccepted", {}).get("status") == "False":
             message = by_type["NamesAccepted"]["message"]
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(POLL_SECONDS)
     return f"CRD {name} is not established: {message}"

@@ -90,6 +90,13 @@ class Home:
     def log(self, component: str) -> Path:
         return self.logs / f"{component}.log"
 
+    def crt(self, name: str) -> Path:
+        """Certificate of the pair `name`; see `certs`."""
+        return self.pki / f"{name}.crt"
+
+    def key(self, name: str) -> Path:
+        return self.pki / f"{name}.key"
+
     def record(self, component: str) -> Path:
         return self.components / f"{component}.json"
 

@@ -136,7 +136,7 @@ class Plane:
         await self.stop()
 
     async def _prepare(self) -> None:
-        certs.ensure(certs.Pki(self.home.pki))
+        certs.ensure(self.home)
         self._write_kubeconfigs()
         atomic.write_atomic(self.home.components / "audit-policy.yaml", AUDIT_POLICY)
         self._care.make_ballast()
@@ -195,10 +195,9 @@ class Plane:
                 await self._supervised[name].restart()
 
     def _write_kubeconfigs(self) -> None:
-        pki = certs.Pki(self.home.pki)
         server = f"https://127.0.0.1:{self._ports.get('apiserver')}"
         for client, path in (("admin", self.home.kubeconfig), ("controller-manager", self._manager.kubeconfig)):
-            content = certs.kubeconfig(pki, client, server)
+            content = certs.kubeconfig(self.home, client, server)
             if not path.exists() or path.read_bytes() != content:
                 atomic.write_atomic(path, content)
 
@@ -209,7 +208,7 @@ class Plane:
             for name in self._supervised:
                 logs.bound(self.home.log(name))
             self._care.make_ballast()
-            written = certs.ensure(certs.Pki(self.home.pki))
+            written = certs.ensure(self.home)
             if written:
                 self._say(f"renewed certificates: {', '.join(sorted(written))}")
                 self._write_kubeconfigs()

@@ -212,7 +212,7 @@ def test_a_wrong_checksum_is_refused(tmp_path: Path, release_server: Path) -> No
 
 def test_a_missing_release_names_the_url(tmp_path: Path, release_server: Path) -> None:
     next(release_server.rglob("kubectl")).unlink()
-    with pytest.raises(Transient, match="404.*kubectl"):
+    with pytest.raises(Transient, match=r"404.*kubectl"):
         download.fetch(["kubectl"], tmp_path, print)
 
 

@@ -37,7 +37,7 @@ def test_the_deepest_mount_decides(path: str, kind: str) -> None:
 def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Design 6: a network file system as state directory is refused, before anything is made in it."""
     monkeypatch.setattr(home_module, "NETWORK_FILE_SYSTEMS", {file_system(tmp_path)})
-    with pytest.raises(Terminal, match="network file system.*HOLDFAST_HOME"):
+    with pytest.raises(Terminal, match=r"network file system.*HOLDFAST_HOME"):
         Home.at(tmp_path / "home").prepare()
     assert not (tmp_path / "home").exists()
 

@@ -72,7 +72,7 @@ def test_last_lines_are_what_a_message_needs() -> None:
 
 
 def test_a_marked_process_is_found_by_variable_and_argument(tmp_path: Path) -> None:
-    """A server started just before its starter was killed has no record yet; a job's supervisor is never taken for it."""
+    """A server started just before its starter was killed has no record; a job's supervisor is never taken for it."""
     value = str(tmp_path)
     with subprocess.Popen(["sleep", "60"], env={"HOLDFAST_COMPONENT": value}) as process:
         try:
