@@ -7,6 +7,7 @@ work. The first pass is the daily loop; admission waits until every running atte
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 import sys
@@ -97,7 +98,9 @@ class App:
         joined = await self._unless_stopped(join(api, self.settings, self.store, KINDS, self.metrics, self.health))
         if joined is None:
             return
-        executor = ProcessExecutor(self.settings.runs, joined.identity.state_id, self.settings.sweep_seconds)
+        executor = ProcessExecutor(
+            self.settings.runs, joined.identity.state_id, self.settings.sweep_seconds, home=self.settings.job_home
+        )
         events = Recorder(api, self.metrics)
         jobs = JobReconciler(self._parts(api, executor, events, joined.identity))
         orphans = OrphanReconciler(api, self.store, executor, self.index, self.scheduler, self.metrics)
@@ -113,6 +116,7 @@ class App:
         events.start()
         self.health.liveness("workers", workers.stalled)
         self.health.readiness("first pass", lambda: "; ".join(self.scheduler.closed_for.values()) or None)
+        self.health.readiness("ownerless attempts", orphans.asks)
         self._background(self.scheduler.run(), "scheduler")
         upkeep = self._upkeep(api, executor, orphans, jobs, workers, joined)
         self._background(upkeep.run(), "upkeep")
@@ -194,7 +198,8 @@ class App:
             job = self.store.job(key)
             if job is not None and job.status.attempt is not None:
                 path = self._output(AttemptId(uid, job.status.attempt.number))
-                found.append((path.stat().st_size if path.exists() else 0, key))
+                with contextlib.suppress(OSError):  # no output yet, or its directory cannot be read
+                    found.append((path.stat().st_size, key))
         return found
 
     def _output(self, attempt: AttemptId) -> Path:

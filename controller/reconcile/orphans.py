@@ -64,6 +64,18 @@ class OrphanReconciler:
             if job is None or not _kept(job, attempt) or _given_up(job, attempt):
                 queue.add(attempt_key(attempt), LOW)
 
+    def adopt(self, queue: WorkQueue) -> None:
+        """A person says that what looks ownerless is: it is ended and removed."""
+        self.held_for_a_person = False
+        for attempt in self.ownerless():
+            queue.add(attempt_key(attempt), LOW)
+
+    def asks(self) -> str | None:
+        """What a person has to decide, for /readyz; None: nothing."""
+        if not self.held_for_a_person:
+            return None
+        return "too many running attempts have no BatchJob; if their jobs were deleted, run `holdfast adopt`"
+
     async def tidy(self, queue: WorkQueue) -> None:
         """Go on with what a crash interrupted: directories half made or half removed, ended attempts not released.
 
@@ -73,6 +85,8 @@ class OrphanReconciler:
         for name in await self._executor.clean_leftovers():
             self._metrics.orphans_removed.labels("temp_file").inc()
             _log.info("removed what a crash left", name=name)
+        for name in await self._executor.foreign_entries():
+            await self._set_aside(name)
         for attempt in await self._executor.unreleased():
             queue.add(attempt_key(attempt), LOW)
 
@@ -113,7 +127,20 @@ class OrphanReconciler:
         if owner is Owner.GONE and found.evidence is Evidence.ABSENT:
             self._forget(attempt)
             return Result()
+        useless = found.evidence is Evidence.UNKNOWN and not kept and owner is not Owner.UNKNOWN
+        if useless and await self._set_aside(key.name):
+            self._forget(attempt)
+            return Result()
         return Result() if owner is Owner.PRESENT else Result(UNKNOWN_AGAIN)
+
+    async def _set_aside(self, name: str) -> bool:
+        """What is damaged and needed by nobody is kept apart for a person to look at (requirement 7.5)."""
+        reason = await self._executor.quarantine(name)
+        if reason is None:
+            return False
+        self._metrics.quarantined_files.inc()
+        _log.error("set aside in runs/.quarantine", entry=name, reason=reason)
+        return True
 
     async def _remove(self, attempt: AttemptId, owner: Owner) -> None:
         await self._executor.release(attempt, keep_record=False)

@@ -49,6 +49,7 @@ class Scheduler:
         self._holding: set[str] = set()
         self._held_back: dict[str, asyncio.TimerHandle] = {}
         self._gate: set[Key] = set()
+        self._unplaced: set[str] = set()  # uids of waiting jobs whose sequence is not known yet
         self._shut: dict[str, str] = {"Starting": "the first pass has not begun"}
         self._dirty = asyncio.Event()
 
@@ -75,6 +76,7 @@ class Scheduler:
         where = place(job, self._index.known(uid))
         sequence = self.sequence(job)
         waiting = candidate(job, sequence) if where is Place.WAITING and sequence is not None else None
+        self._place(uid, where is not Place.WAITING or waiting is not None)
         name, before = (job.metadata.namespace, job.spec.queue), self.books.queue_of(uid)
         if where is not Place.WAITING or (before or name) != name:
             self._granted.pop(uid, None)  # it does not wait, or not there: the slot was one of the other queue
@@ -89,6 +91,14 @@ class Scheduler:
                 self.books.ran(job)
             for touched in {name, before or name}:
                 self._touch(touched)
+
+    def _place(self, uid: str, placed: bool) -> None:
+        """Nobody starts while somebody's place in line is not known: it may be in front (requirement 2.1)."""
+        if not placed:
+            self._unplaced.add(uid)
+        elif uid in self._unplaced:
+            self._unplaced.discard(uid)
+            self._dirty.set()
 
     def _learn_sequence(self, change: Change, job: BatchJob) -> None:
         """A version tells the place in creation order only where it is the one of the creation."""
@@ -143,6 +153,10 @@ class Scheduler:
         """uid and key of every job that holds a slot by its recorded attempt."""
         return [(uid, self._owners[uid]) for uid in self._holding]
 
+    def granted_keys(self) -> list[Key]:
+        """Keys of the jobs whose slot is not recorded yet."""
+        return [Key("BatchJob", waiting.namespace, waiting.name) for _, waiting in self._granted.values()]
+
     def owner(self, uid: str) -> Key | None:
         """The key of the BatchJob with this uid in the store; None is no proof that it is gone."""
         return self._owners.get(uid)
@@ -176,7 +190,8 @@ class Scheduler:
     def closed_for(self) -> dict[str, str]:
         """Why nothing is admitted: reason -> message; empty while the gate is open."""
         gate = {"Gate": f"{len(self._gate)} attempts are not accounted for yet"} if self._gate else {}
-        return gate | self._shut
+        order = {"Order": f"the place in line of {len(self._unplaced)} jobs is looked up"} if self._unplaced else {}
+        return gate | order | self._shut
 
     # --- the cycle
 
@@ -219,6 +234,7 @@ class Scheduler:
         self._granted.pop(uid, None)
         self._sequences.pop(uid, None)
         self._holding.discard(uid)
+        self._place(uid, True)
         self._owners.pop(uid, None)
         name = (job.metadata.namespace, job.spec.queue)
         self.books.remove(uid)

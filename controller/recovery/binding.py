@@ -26,10 +26,14 @@ class HomeLock:
         """Take the lock.
 
         Raises:
-            Terminal: another controller holds it.
+            Terminal: another controller holds it, or the directory cannot be used.
         """
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._fd = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._fd = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            text = f"{error.filename or home}: {error.strerror}; make it writable, or set HOLDFAST_HOME to another one"
+            raise Terminal("StateDirectory", text) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -5,6 +5,8 @@ Writers end with OutputLimit one by one, recorded as any other stop, until there
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +17,8 @@ from controller.api.keys import Key
 from controller.reconcile.scheduler import Scheduler
 from controller.telemetry.metrics import Metrics
 
+RUNS = "runs"
+
 _log = structlog.get_logger("controller.disk")
 
 
@@ -22,7 +26,7 @@ class DiskWatch:
     """Looked at every few seconds by the app.
 
     Args:
-        home: the state directory.
+        home: the state directory; `runs` in it holds the run directories.
         min_free: bytes below which nothing is admitted.
         writers: keys and output sizes of the running jobs.
         evict: makes the reconciler of a job stop it with OutputLimit.
@@ -47,9 +51,11 @@ class DiskWatch:
     def look(self) -> None:
         """Look once; a state directory that cannot be looked at shuts admission too."""
         try:
+            self._check_runs()
             free = shutil.disk_usage(self._home).free
         except OSError as error:
-            self._scheduler.shut("StateDirectory", f"{self._home}: {error}")
+            text = f"{error.filename or self._home}: {error.strerror}; no job starts until it can be written to"
+            self._scheduler.shut("StateDirectory", text)
             return
         self._scheduler.open("StateDirectory")
         self._metrics.free_bytes.set(free)
@@ -59,6 +65,13 @@ class DiskWatch:
         self._scheduler.shut("DiskFull", f"{self._home} has {free} bytes free, minFreeBytes is {self._min_free}")
         if free < self._min_free // 2:
             self._end_largest(free)
+
+    def _check_runs(self) -> None:
+        """Raise OSError where no run directory could be made: read-only, immutable and missing count alike."""
+        runs = self._home / RUNS
+        runs.stat()
+        if not os.access(runs, os.W_OK | os.X_OK):
+            raise OSError(errno.EROFS, "cannot be written to", str(runs))
 
     def _end_largest(self, free: int) -> None:
         size, key = max(self._writers(), default=(0, None))

@@ -23,11 +23,11 @@ from controller.reconcile.orphans import OrphanReconciler
 from controller.reconcile.scheduler import Scheduler
 from controller.reconcile.workers import Workers
 from controller.reconcile.workqueue import LOW, WorkQueue
-from controller.recovery.binding import write_identity
+from controller.recovery.binding import adopt_requested, adopted, write_identity
 from controller.recovery.disk import DiskWatch
 from controller.recovery.join import Joined
 from controller.settings import Settings
-from controller.telemetry.metrics import Metrics
+from controller.telemetry.metrics import DEGRADED_REASONS, Metrics
 
 TICK_SECONDS = 1.0
 DISK_SECONDS = 5.0
@@ -68,8 +68,9 @@ class Upkeep:
 
     async def run(self) -> None:
         """Tick until cancelled."""
-        remove_stale_temps(self._settings.home, now=time.time())
+        self._remove_temps()
         while True:
+            self._follow_adopt()
             self._every("disk", DISK_SECONDS, self._disk.look)
             self._every("attempts", self._settings.sweep_seconds, self._look_at_attempts)
             self._every("remember", REMEMBER_SECONDS, self.remember)
@@ -100,8 +101,27 @@ class Upkeep:
         self._identity = identity
 
     def _look_at_attempts(self) -> None:
-        for _, key in self._scheduler.held_keys():
+        """Also at jobs with a slot that is not recorded yet: their own backoff may have outgrown the outage."""
+        for key in (*(key for _, key in self._scheduler.held_keys()), *self._scheduler.granted_keys()):
             self._queue.add(key, LOW)
+
+    def _remove_temps(self) -> None:
+        try:
+            remove_stale_temps(self._settings.home, now=time.time())
+        except OSError as error:
+            _log.error("cannot tidy up the state directory", path=str(error.filename), error=str(error))
+
+    def _follow_adopt(self) -> None:
+        """The directory is bound, so `holdfast adopt` can only speak of attempts whose jobs are gone."""
+        if not adopt_requested(self._settings.home):
+            return
+        try:
+            adopted(self._settings.home)
+        except OSError as error:
+            _log.error("cannot take the request to adopt away", path=str(error.filename), error=str(error))
+            return
+        _log.warning("adopted: running attempts without a BatchJob are ended")
+        self._orphans.adopt(self._queue)
 
     async def _tidy(self) -> None:
         try:
@@ -123,7 +143,10 @@ class Upkeep:
 
     def _gauges(self) -> None:
         self._workers.observe()
-        self._metrics.gate_open.set(0 if self._scheduler.closed_for else 1)
+        closed = self._scheduler.closed_for
+        self._metrics.gate_open.set(0 if closed else 1)
+        ownerless = "ManyOwnerless" if self._orphans.held_for_a_person else None
+        self._metrics.set_degraded(ownerless or next((why for why in closed if why in DEGRADED_REASONS), None))
         for (namespace, name), account in self._scheduler.books.accounts.items():
             self._metrics.set_queue(f"{namespace}/{name}", len(account.waiting), len(account.held))
 

@@ -90,6 +90,10 @@ def _look(run: RunDir, state_id: str) -> Look:
 def _without_attempt(run: RunDir) -> Look:
     if not run.exists(""):
         os.stat(os.path.dirname(run.path))  # ABSENT needs a state directory that can be read
+        left = members(Scope(os.path.basename(run.path), exclude=frozenset({os.getpid()})))
+        if left:
+            pids = ", ".join(str(stat.pid) for stat in left[:5])
+            return _unknown(f"{run.path} is gone, but {len(left)} processes of the attempt run (pid {pids})")
         return Look(Observation(Evidence.ABSENT))
     raise RecordError("attempt.json", "is missing")
 
