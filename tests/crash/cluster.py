@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import httpx
 
-from controller.local.components import tls_context
+from controller.local.http import tls_context
 from tests.running_plane import RunningPlane, find_binaries, make_directory
 
 MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
