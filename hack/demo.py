@@ -44,6 +44,7 @@ class Demo:
         self._stage = stage
         self._console = console
         self._began = time.monotonic()
+        self._starting: subprocess.Popen[str] | None = None
 
     def say(self, text: str) -> None:
         """One step, with the seconds since the start."""
@@ -65,10 +66,19 @@ class Demo:
         self.say(f"[red]NOT as promised: {'; '.join(wrong)}" if wrong else "[green]Every line is right.")
         return not wrong
 
+    def clean_up(self) -> None:
+        """Stop everything and remove the files. A start that was interrupted is waited for: it may be just about to
+        make what would otherwise be left over."""
+        self.say("Cleaning up: holdfast down --stop-jobs")
+        if self._starting is not None and self._starting.poll() is None:
+            self._starting.communicate(timeout=COMMAND_SECONDS)
+        self._stage.holdfast("down", "--stop-jobs")
+        shutil.rmtree(self._stage.root)
+
     def _set_up(self) -> work.Work:
         self.say("Starting a Kubernetes API server, etcd and the controller in a state directory of their own:")
         self.say(f"  HOLDFAST_HOME={self._stage.home} holdfast up --detach")
-        starting = self._stage.start_up()
+        self._starting = starting = self._stage.start_up()
         self.say("Meanwhile making work: a Python project with tests, a few hundred MB of text, an inbox.")
         given = work.make(self._stage.files)
         told, _ = starting.communicate(timeout=COMMAND_SECONDS)
@@ -212,9 +222,7 @@ def main() -> int:
     finally:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        demo.say("Cleaning up: holdfast down --stop-jobs")
-        stage.holdfast("down", "--stop-jobs")
-        shutil.rmtree(stage.root)
+        demo.clean_up()
         demo.say("Done." if right else "[red]The demo failed.")
     return 0 if right else 1
 

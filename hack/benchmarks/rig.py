@@ -27,7 +27,7 @@ from benchmarks.audit import AuditLog
 from benchmarks.child import Controller
 from benchmarks.result import machine
 from controller.local.binaries import find_or_make
-from controller.local.components import tls_context
+from controller.local.http import tls_context
 from controller.local.plane import Plane
 from controller.local.stopjobs import stop_jobs
 from controller.settings import Settings

@@ -1,0 +1,65 @@
+"""hack/bench: that its last line is what it promises; not how fast anything is (issue item 10)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def bench(*arguments: str) -> dict[str, Any]:
+    """Run it without its set-up; returns the object on the last line of stdout."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=CHECKOUT,
+        env={**os.environ, "PYTHONPATH": "hack"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    if "--json" in arguments:
+        assert done.stdout.count("\n") == 1
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert found.keys() == {"name", "figures", "targets", "met", "machine"}
+    assert all(type(figure) in (int, float) for figure in found["figures"].values())
+    assert found["met"].keys() == found["targets"].keys() <= found["figures"].keys()
+    assert found["machine"]["cores"] >= 1
+    return found
+
+
+def test_files() -> None:
+    """Requirement 8.4: the overhead of an atomic write, for each size, beside what it was computed from."""
+    found = bench("files", "--json", "--jobs", "5")
+    figures = found["figures"]
+    for size in ("256B", "4KiB", "64KiB", "1MB"):
+        overhead = (figures[f"atomic_ms_new_{size}"] / figures[f"plain_ms_new_{size}"] - 1) * 100
+        assert overhead == pytest.approx(figures[f"overhead_percent_new_{size}"], abs=0.5)
+    met = found["met"]["overhead_percent_new_4KiB"]
+    assert met is (figures["overhead_percent_new_4KiB"] <= found["targets"]["overhead_percent_new_4KiB"])
+
+
+@pytest.mark.timeout(300)
+def test_throughput() -> None:
+    """Requirement 10.1: at most 4 status writes and 2 Events for a plain job, by the API server's own account."""
+    found = bench("throughput", "--jobs", "20")
+    figures = found["figures"]
+    assert found["name"] == "throughput"
+    for scene in ("true", "queued", "second", "burst"):
+        assert figures[f"{scene}_jobs_per_s"] > 0
+        assert figures[f"{scene}_failed_jobs"] == 0
+        assert 2 <= figures[f"{scene}_status_writes_per_job_max"] <= 4
+        assert 1 <= figures[f"{scene}_events_per_job_max"] <= 2
+        assert figures[f"{scene}_cpu_controller_s"] > 0
+        assert figures[f"{scene}_cpu_supervisors_s"] > 0
+    assert figures["second_writes_per_job_patch_batchjobs_status"] >= 2
+    assert figures["true_start_p50_s"] <= figures["true_start_p99_s"]
+    assert found["targets"]["true_jobs_per_s"] == 100
