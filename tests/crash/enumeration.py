@@ -34,6 +34,7 @@ class Enumeration:
     say: Callable[[str], None]
     results: list[Result] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _stop: threading.Event = field(default_factory=threading.Event)
 
     def take(self, worlds: Sequence[World]) -> None:
         """Run: once without a kill, then for each crossing in turn."""
@@ -44,8 +45,11 @@ class Enumeration:
         crossings = iter(_numbers(step))
         with ThreadPoolExecutor(len(worlds), thread_name_prefix="lane") as pool:
             lanes = [pool.submit(self._lane, world, crossings) for world in worlds]
-            for lane in lanes:
-                lane.result()
+            try:
+                for lane in lanes:
+                    lane.result()
+            finally:
+                self._stop.set()  # the other lanes end with their run where one failed or a person interrupts
         self.say(self._summary(whole, step, time.monotonic() - began))
 
     def _step(self, whole: Result, lanes: int) -> int:
@@ -54,7 +58,7 @@ class Enumeration:
         return max(1, -(-len(whole.crossings) // int(runs)))
 
     def _lane(self, world: World, crossings: Iterator[int]) -> None:
-        while not self._over():
+        while not self._stop.is_set() and not self._over():
             with self._lock:
                 number = next(crossings)
             result = Run(world, self.kinds, self.concurrency, number).play()
