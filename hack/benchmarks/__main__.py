@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print nothing but the JSON object")
     parser.add_argument("--jobs", type=int, metavar="N", help="a smaller run: at most N objects")
     parser.add_argument("--seconds", type=float, default=60, metavar="N", help="how long idle measures (default 60)")
-    parser.add_argument("--profile", type=Path, metavar="FILE", help="run the controller under cProfile")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="profile the controller, which slows it")
     given = parser.parse_args()
     options = Options(given.jobs, given.seconds, given.profile.absolute() if given.profile else None)
     wanted = list(BENCHMARKS) if given.name == "all" else [given.name]

@@ -96,10 +96,9 @@ class Rig:
 
     def start_controller(self, max_running: int) -> Controller:
         """Start it and return at once."""
-        argv = [sys.executable, "-P"]
+        argv = [sys.executable, "-P", "-m", "controller.cli.main", "controller"]
         if self._profile is not None:
-            argv += ["-m", "cProfile", "-o", str(self._profile)]
-        argv += ["-m", "controller.cli.main", "controller"]
+            argv = [sys.executable, "-P", str(Path(__file__).with_name("profiled.py")), str(self._profile)]
         env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH" and "HOLDFAST_" not in name}
         env |= {
             "HOLDFAST_HOME": str(self.home),
