@@ -124,8 +124,14 @@ class EtcdCare:
             f"etcd's data did not open and is kept in {kept}; a new empty store is used. Running jobs go on untouched; "
             "the controller starts degraded until `holdfast adopt`. To go back: `holdfast down`, then put the kept "
             f"directory (or a backup) in the place of {self.home.etcd_data}. etcd said last:\n"
-            + logs.last_lines(ending.log, 3)
+            + logs.last_lines(_reasons(ending.log), 3)
         )
+
+
+def _reasons(log: str) -> str:
+    """The lines that name the reason; the last ones are those of a stack trace."""
+    lines = [line for line in log.splitlines() if line.startswith("panic:") or '"level":"fatal"' in line]
+    return "\n".join(lines) or log
 
 
 def free_bytes(path: Path) -> int:

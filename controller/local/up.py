@@ -151,7 +151,9 @@ def detached(options: UpOptions, say: Say) -> None:
     else:
         say("already up")
         child = None
-    _await_ready(home, child)
+    notices = _await_ready(home, child)
+    if child is not None and notices:
+        say(notices)
     say(summary(home))
 
 
@@ -167,12 +169,13 @@ def _spawn(options: UpOptions, home: Home) -> subprocess.Popen[bytes]:
         os.close(fd)
 
 
-def _await_ready(home: Home, child: subprocess.Popen[bytes] | None) -> None:
+def _await_ready(home: Home, child: subprocess.Popen[bytes] | None) -> str:
+    """Wait until `up` is ready; returns what it had to say on the way."""
     deadline = time.monotonic() + DETACH_SECONDS
     while time.monotonic() < deadline:
         record = _running(home)
         if record is not None and record.state is State.RUNNING:
-            return
+            return record.message
         if record is not None and record.state is State.UNREADY:
             raise Transient(
                 "ControllerNotReady",

@@ -1,0 +1,87 @@
+"""A full disk under etcd: the reserve brings the API server back, so that errors can reach a status."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from controller.local import etcd_care, plane
+from controller.local.http import tls_context
+from tests.eventually import eventually
+from tests.needs import lack, need_root
+from tests.running_plane import find_binaries
+
+MIB = 1024**2
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, 500 MiB."""
+    need_root()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=500m,mode=0700", "holdfast-test", str(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    if done.returncode != 0:
+        lack(f"cannot mount a file system: {done.stderr.strip()}")
+    try:
+        yield tmp_path
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True, timeout=20)
+
+
+async def test_etcd_comes_back_with_the_reserve(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requirement 8.3 and design 10: etcd that dies of a full disk gets the ballast's room; later it is made again."""
+    monkeypatch.setattr(etcd_care, "BALLAST_ROOM_BYTES", 64 * MIB)
+    monkeypatch.setattr(plane, "HOUSEKEEPING_SECONDS", 0.5)
+    said: list[str] = []
+    running = plane.Plane(small_disk / "home", find_binaries(print), ballast_bytes=96 * MIB, say=said.append)
+    async with running:
+        ballast = running.home.etcd / "ballast"
+        assert ballast.stat().st_blocks * 512 == 96 * MIB
+        filler = small_disk / "filler"
+        write_until_full(filler)
+        port = running.record("apiserver").port
+        base = f"https://127.0.0.1:{port}/api/v1/namespaces/default/configmaps"
+        async with httpx.AsyncClient(verify=tls_context(running.home), timeout=20, trust_env=False) as http:
+            number = 0
+            while ballast.exists():
+                number += 1
+                assert number < 200, "etcd never ran out of space"
+                await create(http, base, number)
+            assert any("the reserve of 96 MiB was freed" in message for message in said)
+            await eventually(lambda: create(http, base, 1000), 60, "the API server takes writes again")
+            filler.unlink()
+            await eventually(ballast.exists, 20, "the reserve is there again")
+
+
+def write_until_full(path: Path) -> None:
+    """Take all the room but what a few small files need."""
+    usage = os.statvfs(path.parent)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, usage.f_bavail * usage.f_frsize - 8 * MIB)
+    finally:
+        os.close(fd)
+
+
+async def create(http: httpx.AsyncClient, url: str, number: int) -> bool:
+    """Create a ConfigMap of 900 kB; False where the server does not take it."""
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": f"big-{number}"},
+        "data": {"x": os.urandom(450_000).hex()},
+    }
+    try:
+        return (await http.post(url, json=body)).status_code in (201, 409)
+    except httpx.HTTPError:
+        return False
