@@ -1,0 +1,69 @@
+"""Fixtures: one controller for the session, started again by tests; others with state directories of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.controller.jobs import Jobs
+from tests.integration.controller.running_controller import RunningController
+from tests.running_plane import RunningPlane
+
+OtherController = Callable[..., RunningController]
+
+
+@pytest.fixture(scope="session")
+def controller_process(plane: RunningPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningController]:
+    """The session's controller; ask for `controller` instead, which is sure to run."""
+    made = RunningController(tmp_path_factory.mktemp("controller"), plane.kubeconfig)
+    yield made
+    made.stop()
+    made.clean()
+
+
+@pytest.fixture
+def controller(controller_process: RunningController) -> Iterator[RunningController]:
+    """A controller that is ready; afterwards its log must tell of no defect."""
+    since = controller_process.log_size()
+    controller_process.ensure()
+    yield controller_process
+    assert_no_defect(controller_process, since)
+
+
+@pytest.fixture
+def other_controller(
+    controller_process: RunningController, plane: RunningPlane, tmp_path: Path
+) -> Iterator[OtherController]:
+    """Makes a controller with a state directory of its own; the session's one stands still meanwhile."""
+    made: list[RunningController] = []
+
+    def make(settings: dict[str, str] | None = None, home: Path | None = None) -> RunningController:
+        controller_process.stop()
+        directory = tmp_path / f"controller-{len(made)}"
+        directory.mkdir()
+        made.append(RunningController(directory, plane.kubeconfig, settings, home))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+        one.clean()
+        assert_no_defect(one)
+
+
+@pytest.fixture
+def jobs(plane_http: httpx.Client, namespace: str) -> Jobs:
+    return Jobs(plane_http, namespace)
+
+
+def assert_no_defect(controller: RunningController, since: int = 0) -> None:
+    """Style: anything that is not an error by reaction is a defect, and loud."""
+    wrong = [
+        entry
+        for entry in controller.log_lines(since)
+        if "defect" in str(entry.get("event")) or "Traceback" in str(entry) or "Warning:" in str(entry.get("event"))
+    ]
+    assert not wrong, wrong[:3]

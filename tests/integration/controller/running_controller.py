@@ -1,0 +1,228 @@
+"""A real controller as a child process with a state directory of its own: started, killed, stopped, started again.
+
+One plane takes one controller at a time: each of them sees the jobs of the whole cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from controller.executors.process.identity import Identity, Verdict, compare, send
+from controller.executors.process.records import RecordError
+from controller.executors.process.rundir import RunDir
+from controller.executors.process.tree import Scope, members, signal_each
+from tests.integration.controller.waits import PATIENCE, soon
+
+ROOT = Path(__file__).resolve().parents[3]
+STOP_SECONDS = 30.0
+SETTINGS = {
+    "HOLDFAST_MIN_FREE_BYTES": str(1024**2),
+    "HOLDFAST_MAX_RUNNING": "8",
+    "HOLDFAST_SWEEP_SECONDS": "1",
+    "HOLDFAST_LOG_FORMAT": "json",
+    "HOLDFAST_LOG_LEVEL": "debug",
+    "PYTHONWARNINGS": "default",
+}
+
+
+class RunningController:
+    """See the module.
+
+    Args:
+        directory: of the test; gets the state directory `home` and the file `controller.log`.
+        settings: environment beside SETTINGS.
+        home: the state directory, where it is not to be `directory/home`.
+    """
+
+    def __init__(
+        self, directory: Path, kubeconfig: Path, settings: dict[str, str] | None = None, home: Path | None = None
+    ) -> None:
+        self.home = home or directory / "home"
+        self.log = directory / "controller.log"
+        self.settings = {
+            **SETTINGS,
+            "HOLDFAST_HOME": str(self.home),
+            "HOLDFAST_KUBECONFIG": str(kubeconfig),
+            **(settings or {}),
+        }
+        self.child: subprocess.Popen[bytes] | None = None
+        self.log.touch()
+
+    @property
+    def runs(self) -> Path:
+        return self.home / "runs"
+
+    # --- its life
+
+    @property
+    def alive(self) -> bool:
+        return self.child is not None and self.child.poll() is None
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Start the process and wait for nothing. It ends with the process that runs the tests."""
+        assert not self.alive
+        argv = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "controller.cli.main", "controller"]
+        with self.log.open("ab") as log:
+            self.child = subprocess.Popen(
+                argv, cwd=ROOT, env={**os.environ, **self.settings}, stdout=log, stderr=log, start_new_session=True
+            )
+        return self.child
+
+    def start(self) -> None:
+        """Start it and wait until its first pass is over."""
+        self.spawn()
+        self.wait_ready()
+
+    def wait_ready(self, timeout: float = PATIENCE) -> None:
+        soon(lambda: self._running() and self.readyz()[0] == 200, "the controller is ready", timeout)
+
+    def readyz(self) -> tuple[int, str]:
+        """Status and text of GET /readyz; 0 where nothing answers."""
+        return self._get("/readyz")
+
+    def healthz(self) -> tuple[int, str]:
+        return self._get("/healthz")
+
+    def metric(self, name: str) -> float:
+        """The value of one line of /metrics, named with its labels."""
+        status, text = self._get("/metrics")
+        assert status == 200, text
+        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        assert found, f"{name} is no metric of the controller"
+        return float(found.group(1))
+
+    def metric_sum(self, name: str) -> float:
+        """The sum over all labels of one metric."""
+        lines = re.findall(rf"^{re.escape(name)}(?:{{.*}})? (\S+)$", self._get("/metrics")[1], re.MULTILINE)
+        return sum(map(float, lines))
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self.child is not None
+        self.child.kill()
+        self.child.wait(STOP_SECONDS)
+
+    def terminate(self, timeout: float = STOP_SECONDS) -> int:
+        """SIGTERM; returns the exit status."""
+        assert self.child is not None
+        self.child.terminate()
+        return self.child.wait(timeout)
+
+    def restart(self) -> None:
+        """SIGKILL, and a new one that is ready."""
+        self.kill()
+        self.start()
+
+    def ensure(self) -> None:
+        """Have it run, whatever a test before did to it."""
+        if not self.alive:
+            self.start()
+
+    def stop(self) -> None:
+        """End it if it runs."""
+        if self.alive:
+            self.kill()
+
+    def _running(self) -> bool:
+        assert self.alive, f"the controller ended: {self.log_tail()}"
+        return True
+
+    def _get(self, path: str) -> tuple[int, str]:
+        try:
+            address = json.loads((self.home / "http.json").read_bytes())
+            if self.child is None or address["pid"] != self.child.pid:
+                return 0, "http.json is of an earlier controller"
+            answer = httpx.get(address["url"] + path, timeout=5, trust_env=False)
+        except (OSError, ValueError, httpx.HTTPError) as error:
+            return 0, str(error)
+        return answer.status_code, answer.text
+
+    # --- its log
+
+    def log_size(self) -> int:
+        return self.log.stat().st_size
+
+    def log_lines(self, since: int = 0) -> Iterator[dict[str, Any]]:
+        """The entries of its log from byte `since` on; what is no JSON becomes {"event": line}."""
+        with self.log.open("rb") as file:
+            file.seek(since)
+            for line in file:
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    yield {"event": line.decode(errors="replace")}
+
+    def log_tail(self) -> str:
+        return self.log.read_text(errors="replace")[-3000:]
+
+    # --- what runs under it
+
+    def run(self, uid: str, number: int = 1) -> RunDir:
+        """The run directory of an attempt."""
+        return RunDir.of(str(self.runs), f"{uid}.{number}")
+
+    def recorder(self, uid: str, number: int = 1) -> Identity:
+        """Identity of the recorder of a started attempt."""
+        process = self.run(uid, number).read_process()
+        assert process is not None, "not started"
+        return process.recorder
+
+    def supervisor(self, uid: str, number: int = 1) -> Identity:
+        found = self.run(uid, number).read_supervisor()
+        assert found is not None, "no supervisor has signed"
+        return found
+
+    def command(self, uid: str, number: int = 1) -> Identity:
+        """Identity of the command itself."""
+        run = self.run(uid, number)
+        process = run.read_process()
+        found = run.read_command(process) if process else None
+        assert found is not None, "the command does not run yet"
+        return found
+
+    def output(self, uid: str, number: int = 1) -> bytes:
+        path = Path(self.run(uid, number).output)
+        return path.read_bytes() if path.exists() else b""
+
+    def clean(self) -> None:
+        """End what jobs of this state directory left running, each process by its identity."""
+        for path in self.runs.iterdir() if self.runs.is_dir() else ():
+            run = RunDir(str(path))
+            try:
+                supervisor, process = run.read_supervisor(), run.read_process()
+            except (RecordError, OSError):
+                supervisor = process = None
+            for identity in (supervisor, process.recorder if process else None):
+                if identity is not None:
+                    send(identity, signal.SIGKILL)
+            signal_each(members(Scope(path.name, exclude=frozenset({os.getpid()}))), signal.SIGKILL)
+
+
+def same_process(identity: Identity) -> bool:
+    """Whether exactly this process is alive."""
+    return compare(identity) is Verdict.SAME
+
+
+def processes_of(uid: str, number: int = 1) -> list[int]:
+    """Pids of the live processes that carry the attempt's marker."""
+    return [stat.pid for stat in members(Scope(f"{uid}.{number}", exclude=frozenset({os.getpid()})))]
+
+
+def within(seconds: float, work: Callable[[], Any]) -> float:
+    """Run `work` and return how long it took; more than `seconds` is a failure."""
+    began = time.monotonic()
+    work()
+    took = time.monotonic() - began
+    assert took <= seconds, f"took {took:.1f} s, the limit is {seconds:g} s"
+    return took
