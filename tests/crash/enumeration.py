@@ -14,7 +14,28 @@ from tests.crash.scenario import Result, Run, World
 
 UNKILLED_IN_A_ROW = 3  # runs differ by a few crossings: so many must have done their work before their crossing
 MOST_VIOLATED = 8  # then the rest is not worth the wait
+AGAIN = 40
 BUDGET_SECONDS = 180.0  # of one scenario where not every crossing is taken
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What is run again and again.
+
+    Args:
+        kinds: of the jobs, in the order of their creation.
+        concurrency: of their queue.
+        again: the controller that goes on after the crash is killed too, at one of its first AGAIN crossings.
+    """
+
+    kinds: Sequence[str]
+    concurrency: int
+    again: bool = False
+
+    def run(self, world: World, number: int) -> Result:
+        """With a crash before crossing `number`, 0 for none."""
+        second = (1 + number * 7 % AGAIN,) if self.again and number else ()  # 7: neighbours differ, all are met
+        return Run(world, self.kinds, self.concurrency, number, *second).play()
 
 
 @dataclass(slots=True)
@@ -22,14 +43,12 @@ class Enumeration:
     """The crossings of one scenario, and what became of the runs so far.
 
     Args:
-        kinds: of the jobs, in the order of their creation.
-        concurrency: of their queue.
+        scenario: see Scenario.
         every: takes each crossing; otherwise each n-th, as many as fit into BUDGET_SECONDS.
         say: told about progress.
     """
 
-    kinds: Sequence[str]
-    concurrency: int
+    scenario: Scenario
     every: bool
     say: Callable[[str], None]
     results: list[Result] = field(default_factory=list)
@@ -39,7 +58,7 @@ class Enumeration:
     def take(self, worlds: Sequence[World]) -> None:
         """Run: once without a kill, then for each crossing in turn."""
         began = time.monotonic()
-        whole = Run(worlds[0], self.kinds, self.concurrency, 0).play()
+        whole = self.scenario.run(worlds[0], 0)
         self.results.append(whole)
         step = 1 if self.every else self._step(whole, len(worlds))
         crossings = iter(_numbers(step))
@@ -55,13 +74,13 @@ class Enumeration:
     def _step(self, whole: Result, lanes: int) -> int:
         """n of "every n-th": a run with a crash takes up to twice the time of one without."""
         runs = max(1.0, (BUDGET_SECONDS - whole.seconds) * lanes / (2.0 * whole.seconds))
-        return max(1, -(-len(whole.crossings) // int(runs)))
+        return max(1, -(-len(whole.crossings[0]) // int(runs)))
 
     def _lane(self, world: World, crossings: Iterator[int]) -> None:
         while not self._stop.is_set() and not self._over():
             with self._lock:
                 number = next(crossings)
-            result = Run(world, self.kinds, self.concurrency, number).play()
+            result = self.scenario.run(world, number)
             with self._lock:
                 self.results.append(result)
             if result.violations:
@@ -69,8 +88,9 @@ class Enumeration:
 
     def _over(self) -> bool:
         with self._lock:
-            newest = sorted(self.results[1:], key=lambda result: result.kill_at)[-UNKILLED_IN_A_ROW:]
-            done = len(newest) == UNKILLED_IN_A_ROW and not any(result.killed for result in newest)
+            enough = UNKILLED_IN_A_ROW if self.every else 1
+            newest = sorted(self.results[1:], key=lambda result: result.kills)[-enough:]
+            done = len(newest) == enough and not any(result.killed_before for result in newest)
             return done or len(self.violated) >= MOST_VIOLATED
 
     @property
@@ -83,14 +103,13 @@ class Enumeration:
         return "\n".join(line for result in self.violated for line in (_name(result), *result.violations))
 
     def _summary(self, whole: Result, step: int, seconds: float) -> str:
-        killed = [result for result in self.results if result.killed]
-        sites = {site(result.crossings[-1]) for result in killed}
-        all_sites = {site(crossing) for result in self.results for crossing in result.crossings}
+        crashes = [site(crossing) for result in self.results for crossing in result.killed_before]
+        crossed = {site(one) for result in self.results for crossings in result.crossings for one in crossings}
         taken = "each" if step == 1 else f"each {step}th"
         return (
-            f"{len(self.kinds)} jobs: {len(whole.crossings)} crossings in a run without a crash, {taken} taken: "
-            f"{len(killed)} crashes at {len(sites)} of {len(all_sites)} kinds of crossing, "
-            f"{len(self.violated)} runs with a violated invariant, {seconds:.0f} s"
+            f"{len(self.scenario.kinds)} jobs: {len(whole.crossings[0])} crossings in a run without a crash, "
+            f"{taken} taken in {len(self.results)} runs: {len(crashes)} crashes at {len(set(crashes))} "
+            f"of {len(crossed)} kinds of crossing, {len(self.violated)} runs with a violated invariant, {seconds:.0f} s"
         )
 
 
@@ -111,9 +130,10 @@ def _commit() -> int:
 
 
 def _name(result: Result) -> str:
-    if not result.killed:
-        return f"crossing {result.kill_at}: not reached, ended by itself after {len(result.crossings)}"
-    return f"crossing {result.kill_at}: killed before {result.crossings[-1]}"
+    if not result.killed_before:
+        return f"crossing {result.kills[0]}: not reached, ended by itself after {len(result.crossings[0])}"
+    pairs = zip(result.kills, result.killed_before, strict=False)
+    return ", then ".join(f"crossing {number}: killed before {what}" for number, what in pairs)
 
 
 def site(crossing: str) -> str:

@@ -1,4 +1,4 @@
-"""One run of a scenario: jobs, a controller that is killed at one crossing, another one that goes on, the invariants.
+"""One run of a scenario: jobs, controllers that are killed at a crossing each, one that goes on, the invariants.
 
 What users and accidents do to the jobs is done here too, whether or not a controller runs at that moment.
 """
@@ -10,6 +10,7 @@ import shutil
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,18 +55,21 @@ class Result:
     """How a run ended.
 
     Args:
-        kill_at: number of the crossing before which the first controller was to be killed.
-        killed: whether it was; False: it did its work in fewer crossings.
-        crossings: of the first controller; the last one is the one that it was killed before.
+        kills: numbers of the crossings before which the controllers, one after the other, were to be killed.
+        crossings: of each controller; the last one of a killed controller is the one that it was killed before.
         violations: of the invariants, empty for a good run.
         seconds: that the run took.
     """
 
-    kill_at: int
-    killed: bool
-    crossings: list[str]
+    kills: tuple[int, ...]
+    crossings: list[list[str]]
     violations: list[str]
     seconds: float
+
+    @property
+    def killed_before(self) -> list[str]:
+        """What each killed controller did not do any more; the last controller always did its work to the end."""
+        return [crossed[-1] for crossed in self.crossings[:-1]]
 
 
 @dataclass(slots=True)
@@ -137,9 +141,9 @@ class Interventions:
 class Run:
     """One run: fresh namespace, state directory and ledgers."""
 
-    def __init__(self, world: World, kinds: Sequence[str], concurrency: int, kill_at: int) -> None:
-        self._world, self._kill_at = world, kill_at
-        self._name = f"crash-{kill_at}-{uuid4().hex[:6]}"
+    def __init__(self, world: World, kinds: Sequence[str], concurrency: int, *kills: int) -> None:
+        self._world, self._kills = world, kills
+        self._name = f"crash-{'-'.join(map(str, kills))}-{uuid4().hex[:6]}"
         self._directory = world.directory / self._name
         ledgers = self._directory / "ledgers"
         ledgers.mkdir(parents=True)
@@ -151,14 +155,16 @@ class Run:
         """Run to the end; what it left on the disk stays only where an invariant was violated."""
         began = time.monotonic()
         self._declare()
-        first = self._start("first", self._kill_at)
+        crossings: list[list[str]] = []
         try:
-            killed = self._first_controller(first)
-            if killed:
+            for number, kill_at in enumerate((*self._kills, 0)):
+                controller = self._start(f"controller-{number}", kill_at)
+                killed = self._is_killed(controller, kill_at)
+                crossings.append(controller.crossings())
+                if not killed:
+                    break
                 age_leftovers(self.facts.home)
-                self._second_controller()
         finally:
-            first.kill()
             self._end_attempts()
             self._world.cluster.delete_all(self._name)
         violations = self.facts.violations
@@ -166,7 +172,7 @@ class Run:
             violations.append(f"left to look at: {self._directory}")
         else:
             shutil.rmtree(self._directory)
-        return Result(self._kill_at, killed, self._crossed, violations, time.monotonic() - began)
+        return Result(self._kills, crossings, violations, time.monotonic() - began)
 
     def _declare(self) -> None:
         cluster, facts = self._world.cluster, self.facts
@@ -183,31 +189,21 @@ class Run:
             facts.home, self._world.cluster.kubeconfig, name, kill_at, HOLDFAST_MAX_RUNNING=slots
         )
 
-    def _first_controller(self, controller: Controller) -> bool:
+    def _is_killed(self, controller: Controller, kill_at: int) -> bool:
         """Until it is killed, at its crossing or while it stops; False where it did all of its work."""
-        finished = self._until_finished(controller)
-        status = controller.ended()
-        if status is None and finished:
-            self._settle(controller)
-            status = controller.stop()
-        self._crossed = controller.crossings()
-        self.facts.violations += [f"first controller: {line}" for line in controller.defects()]
-        if status == -signal.SIGKILL and len(self._crossed) == self._kill_at:
-            return True
-        self._conclude(controller, status, finished)
-        return False
-
-    def _second_controller(self) -> None:
-        controller = self._start("second", 0)
         try:
             finished = self._until_finished(controller)
             if finished:
                 self._settle(controller)
-            status = controller.stop()
+                controller.stop()
+            status = controller.ended()
         finally:
             controller.kill()
-        self.facts.violations += [f"second controller: {line}" for line in controller.defects()]
+        self.facts.violations += [f"{controller.log.name}: {line}" for line in controller.defects()]
+        if status == -signal.SIGKILL and len(controller.crossings()) == kill_at:
+            return True
         self._conclude(controller, status, finished)
+        return False
 
     def _until_finished(self, controller: Controller) -> bool:
         """Look and intervene until every job is Finished, the controller is gone, or it took too long."""
@@ -258,5 +254,6 @@ def age_leftovers(home: Path, *, supervisors_too: bool = False) -> None:
     then = time.time() - AGED_SECONDS
     half_built = home.glob("runs/.*") if supervisors_too else ()
     for path in (*home.glob("*"), *home.glob("runs/*/*"), *half_built):
-        if is_temp_name(path.name):
-            os.utime(path, (then, then))
+        with suppress(FileNotFoundError):  # a supervisor at work renamed its own
+            if is_temp_name(path.name):
+                os.utime(path, (then, then))

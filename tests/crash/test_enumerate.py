@@ -12,10 +12,14 @@ from collections.abc import Callable
 import pytest
 
 from tests.crash.cases import MAKERS
-from tests.crash.enumeration import BUDGET_SECONDS, Enumeration
+from tests.crash.enumeration import BUDGET_SECONDS, Enumeration, Scenario
 from tests.crash.scenario import World
 
-SCENARIOS = {"one job": (("success",), 1), "eight jobs": (tuple(MAKERS), 2)}
+SCENARIOS = {
+    "one job": Scenario(("success",), 1),
+    "eight jobs": Scenario(tuple(MAKERS), 2),
+    "three jobs, two crashes": Scenario(("retry", "suspend", "lost"), 2, again=True),
+}
 HOURS = 3600.0
 
 
@@ -34,8 +38,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_some_crossings(worlds: list[World], name: str, say: Callable[[str], None]) -> None:
     """2.6, 3.3, 7.2: whatever instant the controller dies at, every job ends once, and as it should."""
-    kinds, concurrency = SCENARIOS[name]
-    enumeration = Enumeration(kinds, concurrency, every=False, say=say)
+    enumeration = Enumeration(SCENARIOS[name], every=False, say=say)
     enumeration.take(worlds)
     assert not enumeration.violated, enumeration.report()
 
@@ -45,7 +48,6 @@ def test_some_crossings(worlds: list[World], name: str, say: Callable[[str], Non
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_crossing(worlds: list[World], name: str, say: Callable[[str], None]) -> None:
     """The same, for every crossing there is."""
-    kinds, concurrency = SCENARIOS[name]
-    enumeration = Enumeration(kinds, concurrency, every=True, say=say)
+    enumeration = Enumeration(SCENARIOS[name], every=True, say=say)
     enumeration.take(worlds)
     assert not enumeration.violated, enumeration.report()
