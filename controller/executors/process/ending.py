@@ -50,8 +50,9 @@ def void(runs: str, attempt: str, state_id: str, message: str) -> bool:
     """
     record = Exit(never_started=True, message=message)
     tombstone = Attempt(attempt, state_id, machine_id(), boot_id(), "", "", (), {}, "/", created_at=time.time())
+    files = {"attempt.json": tombstone.to_bytes(), "exit.json": record.to_bytes()}
     run = RunDir.of(runs, attempt)
-    if not run.exists("") and build(runs, tombstone, {"exit.json": record.to_bytes()}) is not None:
+    if not run.exists("") and build(runs, attempt, files) is not None:
         return True
     known = _never_started(run)
     if known is not None:

@@ -14,20 +14,19 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from controller.decisions.observed import Evidence, Observation
 from controller.errors import Terminal, Transient
 from controller.executors.base import AttemptId, LaunchSpec
 from controller.executors.process import ending
+from controller.executors.process.contact import live_supervisors, raise_failure, request_stop, signal_supervisor
 from controller.executors.process.environment import DEFAULT_PATH, attempt_record
-from controller.executors.process.observe import look, processes_left
+from controller.executors.process.observe import attempts_of_processes, look, processes_left, still_running
 from controller.executors.process.records import RecordError, Stop
 from controller.executors.process.rundir import RunDir, is_attempt_name
-from controller.executors.process.starting import Started, start_fresh
-from controller.executors.process.wakeup import Heartbeats, PidfdWatch, holder
-
-_REPORT_LIMIT_SECONDS = 30.0
+from controller.executors.process.starting import Launcher
+from controller.executors.process.wakeup import Heartbeats, PidfdWatch
 
 
 class ProcessExecutor:
@@ -58,6 +57,8 @@ class ProcessExecutor:
         self._wakes: list[Callable[[AttemptId], None]] = []
         self._watched = PidfdWatch[AttemptId](self._supervisor_ended)
         self._heartbeats = Heartbeats[AttemptId]()
+        self._launcher = Launcher()
+        self._begun: set[str] = set()  # attempts with processes, as far as we know, and not proved over
         os.makedirs(self._runs, mode=0o700, exist_ok=True)
 
     def subscribe(self, wake: Callable[[AttemptId], None]) -> None:
@@ -82,8 +83,20 @@ class ProcessExecutor:
             if seen.sweep and seen.process is not None:
                 left = await asyncio.to_thread(processes_left, run, seen.process)
                 observation = replace(observation, processes_left=len(left))
+            return await self._unless_it_runs(attempt, run, observation)
         except OSError as error:
             return replace(observation, evidence=Evidence.UNKNOWN, exit=None, message=f"{run.path}: {error}")
+
+    async def _unless_it_runs(self, attempt: AttemptId, run: RunDir, observation: Observation) -> Observation:
+        """An attempt of which we saw processes is not ABSENT while they run, whoever deleted its directory."""
+        if observation.evidence is Evidence.ALIVE:
+            self._begun.add(str(attempt))
+        elif observation.evidence is Evidence.ABSENT and str(attempt) in self._begun:
+            message = await asyncio.to_thread(still_running, run)
+            if message:
+                return replace(observation, evidence=Evidence.UNKNOWN, message=message)
+        if observation.evidence in (Evidence.ABSENT, Evidence.ENDED, Evidence.NEVER_STARTED, Evidence.GONE):
+            self._begun.discard(str(attempt))
         return observation
 
     async def annotations(self, attempt: AttemptId) -> Mapping[str, str] | None:
@@ -104,11 +117,12 @@ class ProcessExecutor:
         run = self._run(spec.attempt)
         if run.exists("exit.json") or run.exists("process.json"):
             return
+        self._begun.add(str(spec.attempt))
         record = attempt_record(
             spec, run.path, self._state_id, time.time(), home=self._home, search_path=self._search_path
         )
-        order = {"build": json.loads(record.to_bytes()), "secrets": dict(spec.secret_env)}
-        await self._supervise(spec.attempt, run, order)
+        secrets = json.dumps(dict(spec.secret_env)).encode("ascii")
+        await self._supervise(spec.attempt, run, secrets + b"\n" + record.to_bytes())
 
     async def stop(self, attempt: AttemptId, reason: str, grace_seconds: float) -> None:
         """Ask the supervisor to stop the whole tree; starts one where none runs. Nothing to do without a directory.
@@ -125,11 +139,11 @@ class ProcessExecutor:
             await self.ensure_supervised(attempt)  # the command ended: a supervisor stops what it left
             return
         try:
-            await asyncio.to_thread(_request_stop, run, Stop(reason, grace_seconds))
+            await asyncio.to_thread(request_stop, run, Stop(reason, grace_seconds))
         except OSError as error:
             raise Transient("StopNotWritten", f"{error.filename or run.path}: {error.strerror}") from error
         try:
-            supervised = _signal_supervisor(run, signal.SIGUSR1)
+            supervised = signal_supervisor(run, signal.SIGUSR1)
         except OSError as error:
             raise Transient("SupervisorNotWoken", f"{run.path}: {error.strerror}") from error
         if not supervised:
@@ -198,7 +212,7 @@ class ProcessExecutor:
         if seen.observation.supervised:
             needed = self._kill_stale_supervisor(attempt, run)
         if needed:
-            await self._supervise(attempt, run, {"build": None})
+            await self._supervise(attempt, run, b"")
         return needed
 
     async def quarantine(self, name: str) -> str | None:
@@ -221,15 +235,20 @@ class ProcessExecutor:
 
     async def reattach(self) -> list[AttemptId]:
         """After a start: watch every supervisor that lives; returns their attempts. Raises Transient."""
+        try:
+            self._begun |= await asyncio.to_thread(attempts_of_processes)
+        except OSError as error:
+            raise Transient("ProcessesUnreadable", f"/proc: {error.strerror or error}") from error
         known = self._watched.keys()
         attempts = [attempt for attempt in await self.list_attempts() if attempt not in known]
-        for attempt, pidfd in await asyncio.to_thread(_live_supervisors, self._runs, attempts):
+        for attempt, pidfd in await asyncio.to_thread(live_supervisors, self._runs, attempts):
             self._watched.add(attempt, pidfd, lambda: None)
         return sorted(self._watched.keys(), key=str)
 
     def close(self) -> None:
         """Stop watching; supervisors and jobs go on."""
         self._watched.close()
+        self._launcher.close()
 
     def _run(self, attempt: AttemptId) -> RunDir:
         try:
@@ -243,13 +262,13 @@ class ProcessExecutor:
         except OSError as error:
             raise Transient("StateDirectoryUnreadable", f"{self._runs}: {error.strerror}") from error
 
-    async def _supervise(self, attempt: AttemptId, run: RunDir, order: dict[str, Any]) -> None:
+    async def _supervise(self, attempt: AttemptId, run: RunDir, payload: bytes) -> None:
         try:
-            started = start_fresh(run.path, json.dumps(order).encode("ascii"))
+            started = await self._launcher.start(run.path, payload)
         except OSError as error:
             raise Transient("SupervisorNotStarted", f"{attempt}: {error.strerror or error}") from error
         self._watched.add(attempt, started.pidfd, started.reap)
-        await _raise_failure(attempt, started)
+        await raise_failure(attempt, started)
 
     def _supervisor_ended(self, attempt: AttemptId) -> None:
         self._heartbeats.forget(attempt)
@@ -262,56 +281,6 @@ class ProcessExecutor:
             if not self._heartbeats.stands_still(attempt, run):
                 return False
             self._heartbeats.forget(attempt)
-            return _signal_supervisor(run, signal.SIGKILL)
+            return signal_supervisor(run, signal.SIGKILL)
         except OSError as error:
             raise Transient("HeartbeatUnreadable", f"{run.path}: {error.strerror}") from error
-
-
-def _signal_supervisor(run: RunDir, number: int) -> bool:
-    """Signal the supervisor that holds `lock`; False where nobody does. Raises OSError."""
-    pidfd = holder(run)
-    if pidfd is None:
-        return False
-    try:
-        signal.pidfd_send_signal(pidfd, number)
-    except ProcessLookupError:
-        return False
-    finally:
-        os.close(pidfd)
-    return True
-
-
-async def _raise_failure(attempt: AttemptId, started: Started) -> None:
-    try:
-        step = await started.report(_REPORT_LIMIT_SECONDS)
-    except TimeoutError as error:
-        raise Transient("SupervisorSilent", f"the supervisor of {attempt} did not report in time") from error
-    if step["step"] == "failed":
-        raise Transient("LaunchFailed", f"{attempt}: {step.get('message')}")
-    if step["step"] == "lost":
-        raise Transient("SupervisorLost", f"the supervisor of {attempt} ended before it reported")
-
-
-def _request_stop(run: RunDir, stop: Stop) -> None:
-    """The first request's reason stays; a later one may only shorten the grace period. Raises OSError."""
-    if run.write_stop(stop):
-        return
-    try:
-        earlier = run.read_stop()
-    except RecordError:
-        earlier = None
-    if earlier is None or stop.grace_seconds < earlier.grace_seconds:
-        run.replace_stop(stop if earlier is None else replace(earlier, grace_seconds=stop.grace_seconds))
-
-
-def _live_supervisors(runs: str, attempts: list[AttemptId]) -> list[tuple[AttemptId, int]]:
-    found = []
-    for attempt in attempts:
-        try:
-            pidfd = holder(RunDir.of(runs, str(attempt)))
-        except OSError:
-            # observe() reports what is wrong with it; here it only means that no pidfd wakes us.
-            continue
-        if pidfd is not None:
-            found.append((attempt, pidfd))
-    return found

@@ -15,7 +15,7 @@ from controller.decisions.observed import Evidence, ExitRecord, Observation
 from controller.executors.process.identity import Stat, Verdict, boot_id, compare, machine_id
 from controller.executors.process.records import Exit, Process, RecordError
 from controller.executors.process.rundir import RunDir, is_locked
-from controller.executors.process.tree import Scope, members
+from controller.executors.process.tree import Scope, marker, members, scan
 from controller.files import journal
 
 _FINISHED = (Evidence.ENDED, Evidence.GONE, Evidence.NEVER_STARTED)
@@ -90,10 +90,6 @@ def _look(run: RunDir, state_id: str) -> Look:
 def _without_attempt(run: RunDir) -> Look:
     if not run.exists(""):
         os.stat(os.path.dirname(run.path))  # ABSENT needs a state directory that can be read
-        left = members(Scope(os.path.basename(run.path), exclude=frozenset({os.getpid()})))
-        if left:
-            pids = ", ".join(str(stat.pid) for stat in left[:5])
-            return _unknown(f"{run.path} is gone, but {len(left)} processes of the attempt run (pid {pids})")
         return Look(Observation(Evidence.ABSENT))
     raise RecordError("attempt.json", "is missing")
 
@@ -169,6 +165,22 @@ def processes_left(run: RunDir, process: Process, stats: dict[int, Stat] | None 
     attempt = os.path.basename(run.path)
     scope = Scope(attempt, alive, frozenset(pids), process.cgroup, frozenset({os.getpid()} | recorder))
     return members(scope, stats)
+
+
+def still_running(run: RunDir) -> str:
+    """Whether processes of an attempt run although its directory is gone: a message for a person, "" where none do.
+
+    Raises:
+        OSError: /proc cannot be read.
+    """
+    left = members(Scope(os.path.basename(run.path), exclude=frozenset({os.getpid()})))
+    pids = ", ".join(str(stat.pid) for stat in left[:5])
+    return f"{run.path} is gone, but {len(left)} processes of the attempt run (pid {pids})" if left else ""
+
+
+def attempts_of_processes() -> set[str]:
+    """All attempts that live processes carry as their marker. Raises OSError where /proc cannot be read."""
+    return {attempt for pid in scan() if (attempt := marker(pid))}
 
 
 def _recorder_lock_held(run: RunDir) -> bool:

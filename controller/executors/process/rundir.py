@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controller.executors.process.identity import Identity, parse_stat
@@ -187,13 +188,13 @@ class RunDir:
         fsync_directory(self.path)
 
 
-def build(runs: str, attempt: Attempt, extra: dict[str, bytes] | None = None) -> RunDir | None:
+def build(runs: str, name: str, files: Mapping[str, bytes]) -> RunDir | None:
     """Make the run directory of an attempt, durably and all at once.
 
     Args:
         runs: the directory of all run directories.
-        attempt: becomes attempt.json.
-        extra: further files by name.
+        name: of the attempt.
+        files: content by name; attempt.json is one of them.
 
     Returns:
         The directory, or None where one was there: the attempt was built before, look at that one.
@@ -201,14 +202,14 @@ def build(runs: str, attempt: Attempt, extra: dict[str, bytes] | None = None) ->
     Raises:
         OSError: nothing was published.
     """
-    target = RunDir.of(runs, attempt.id)
-    temp = os.path.join(runs, "." + temp_name(attempt.id))
+    target = RunDir.of(runs, name)
+    temp = os.path.join(runs, "." + temp_name(name))
     os.mkdir(temp, 0o700)
     try:
-        for name, data in {"attempt.json": attempt.to_bytes(), **(extra or {})}.items():
-            write_durable(f"{temp}/{name}", data)
-        for name in ("home", "tmp", "work"):
-            os.mkdir(f"{temp}/{name}", 0o700)
+        for file, data in files.items():
+            write_durable(f"{temp}/{file}", data)
+        for directory in ("home", "tmp", "work"):
+            os.mkdir(f"{temp}/{directory}", 0o700)
         fsync_directory(temp)
         published = _publish(temp, target.path)
     except OSError:

@@ -2,8 +2,9 @@
 
 It takes `lock`, looks again at what happened before, then starts the recorder and lets the command go, or watches one
 that runs already (attach mode), or only sweeps up after an end. When it ends, nothing of the attempt is left; its end
-is what wakes the controller. On stdin it gets one JSON object: {"build": attempt.json or null, "secrets": {...}};
-secret values are nowhere else. On stdout it reports a JSON line for each step to whoever started it.
+is what wakes the controller. On stdin it gets a line with the values of secrets (JSON), which are nowhere else, and
+after it the content of attempt.json where the directory is still to be built. On stdout it reports a JSON line for each
+step to whoever started it.
 Standard library only.
 """
 
@@ -28,13 +29,14 @@ from typing import Any
 
 from controller.executors.process import gate
 from controller.executors.process.identity import of_self
-from controller.executors.process.records import Attempt, Exit, Stop, format_lock
+from controller.executors.process.records import Attempt, Exit, RecordError, Stop, format_lock
 from controller.executors.process.rundir import RunDir, build, try_lock
 from controller.executors.process.story import Story
 from controller.executors.process.watch import Watch
 from controller.files.atomic import write_all
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
 _LOCK_LIMIT_SECONDS = 0.3  # longer than anybody holds `lock` only to look
 _RECORDER_LIMIT_SECONDS = 10.0  # a recorder whose gate closed writes its record and ends
 
@@ -66,19 +68,19 @@ def supervise(path: str, payload: bytes, report: Report) -> int:
     """
     wake_fd = _prepare()
     try:
-        order = json.loads(payload or b"{}")
+        secrets, _, attempt = payload.partition(b"\n")
         run = RunDir(path)
-        if order.get("build") is not None:
-            build(os.path.dirname(path), Attempt.from_bytes(json.dumps(order["build"]).encode("ascii")))
+        if attempt:
+            build(os.path.dirname(path), os.path.basename(path), {"attempt.json": attempt})
         report.say("built")
         lock = try_lock(run.file("lock"), _LOCK_LIMIT_SECONDS)
         if lock is None:
             report.say("busy")
             return 0
         _sign(lock, run)
-        return _look_again(run, order.get("secrets") or {}, report, wake_fd)
-    except OSError as error:
-        report.say("failed", errno=error.errno, message=str(error))
+        return _look_again(run, json.loads(secrets or b"{}"), report, wake_fd)
+    except (OSError, RecordError) as error:
+        report.say("failed", message=str(error))
         return 1
 
 
@@ -95,7 +97,7 @@ def _prepare() -> int:
     for number in (signal.SIGCHLD, signal.SIGUSR1):
         signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+    if _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
     return read_end
 
@@ -198,4 +200,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    os._exit(main())  # nothing is left to clean up, and taking the interpreter down costs as much as all of the work

@@ -83,12 +83,21 @@ def _with_descendants(stats: dict[int, Stat], roots: Iterable[int]) -> set[int]:
 
 def has_marker(pid: int, attempt: str) -> bool:
     """Whether the environment with which a process was started names the attempt. Another user's is not readable."""
+    return f"\0{MARKER}={attempt}\0".encode() in _environ(pid)
+
+
+def marker(pid: int) -> str:
+    """The attempt that the environment of a process names, "" where it names none or cannot be read."""
+    _, found, rest = _environ(pid).partition(f"\0{MARKER}=".encode())
+    return os.fsdecode(rest.partition(b"\0")[0]) if found else ""
+
+
+def _environ(pid: int) -> bytes:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            environ = file.read()
+            return b"\0" + file.read() + b"\0"
     except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return False
-    return f"\0{MARKER}={attempt}\0".encode() in b"\0" + environ + b"\0"
+        return b""
 
 
 def cgroup_pids(cgroup: str) -> set[int]:

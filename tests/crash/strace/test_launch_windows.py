@@ -12,7 +12,7 @@ of the attempt is left; another launch starts nothing.
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import os
 import shutil
 import signal
@@ -29,9 +29,9 @@ from controller.executors.base import AttemptId, LaunchSpec
 from controller.executors.process import supervisor
 from controller.executors.process.environment import DEFAULT_PATH, attempt_record
 from controller.executors.process.executor import ProcessExecutor
-from controller.executors.process.identity import send
+from controller.executors.process.identity import Stat, send
 from controller.executors.process.rundir import RunDir, is_locked
-from controller.executors.process.tree import has_marker, scan
+from controller.executors.process.tree import has_marker, scan, signal_each
 from tests.eventually import eventually
 
 OVER = (Evidence.ENDED, Evidence.GONE, Evidence.NEVER_STARTED)
@@ -68,6 +68,11 @@ def strace() -> None:
         pytest.skip("strace is not installed")
 
 
+def marked(spec: LaunchSpec) -> list[Stat]:
+    """All processes that carry the attempt's marker."""
+    return [stat for pid, stat in scan().items() if has_marker(pid, str(spec.attempt))]
+
+
 @dataclass
 class Scenario:
     """Attempts whose command appends a line to a file of its own, so that its runs can be counted."""
@@ -95,7 +100,7 @@ class Scenario:
         """Run a supervisor under strace, with all its children where `tree`; whether the k-th call killed anything."""
         path = self.run(spec).path
         record = attempt_record(spec, path, "state-1", time.time(), home="private", search_path=DEFAULT_PATH)
-        order = {"build": None if attach else json.loads(record.to_bytes())}
+        payload = b"" if attach else b"{}\n" + record.to_bytes()
         log = self.place / f"{spec.job}.strace"
         process = await asyncio.create_subprocess_exec(
             *("strace", *(("-f",) if tree else ()), "-qq", "-o", str(log)),
@@ -105,7 +110,7 @@ class Scenario:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        await asyncio.wait_for(process.communicate(json.dumps(order).encode()), RUN_LIMIT_SECONDS)
+        await asyncio.wait_for(process.communicate(payload), RUN_LIMIT_SECONDS)
         return "killed by SIGKILL" in log.read_text(errors="replace")
 
     async def settle(self, spec: LaunchSpec, *, again: bool) -> Observation:
@@ -123,6 +128,10 @@ class Scenario:
                 await self.executor.ensure_supervised(spec.attempt)
             await asyncio.sleep(0.02)
 
+    def kill_all(self, spec: LaunchSpec) -> None:
+        """KILL recorder and command, wherever they are."""
+        signal_each(marked(spec), signal.SIGKILL)
+
     async def check(self, spec: LaunchSpec, seen: Observation) -> None:
         """The invariants."""
         runs = self.runs(spec)
@@ -132,7 +141,7 @@ class Scenario:
         if seen.evidence is Evidence.ENDED:
             assert seen.exit is not None and seen.exit.code in (7, 137), f"{spec.job}: {seen}"
             assert runs == 1 or seen.exit.code == 137, f"{spec.job} ended with {seen.exit.code} and did not run"
-        assert not [pid for pid in scan() if has_marker(pid, str(spec.attempt))]
+        await eventually(lambda: not marked(spec), timeout=2, what=f"no process of {spec.job}, its recorder included")
         await self.executor.launch(spec)
         assert (await self.settle(spec, again=True)).evidence is seen.evidence
         assert self.runs(spec) == runs, f"{spec.job} ran again after its end"
@@ -158,6 +167,23 @@ async def test_launch(scenario: Scenario, calls: str, tree: bool) -> None:
 
     hit = await _enumerate(one)
     assert hit > 0, f"no process of a launch calls {calls}"
+
+
+@pytest.mark.parametrize("calls", ["fsync", RENAMES, "write"])
+async def test_launch_with_the_recorder_killed_too(scenario: Scenario, calls: str) -> None:
+    """2.6: when supervisor, recorder and command all die, what was durable before "go" keeps it from running again."""
+
+    async def one(k: int) -> bool:
+        spec = scenario.spec(f"all-{k}", 0.8)
+        killed = await scenario.supervise(spec, calls, k)
+        with contextlib.suppress(AssertionError):  # most kills come before the command may run
+            await eventually(lambda: scenario.runs(spec), timeout=0.3)
+        scenario.kill_all(spec)
+        await scenario.check(spec, await scenario.settle(spec, again=True))
+        return killed
+
+    hit = await _enumerate(one)
+    assert hit > 0, f"no supervisor calls {calls}"
 
 
 @pytest.mark.parametrize("calls", ATTACH_CALLS)

@@ -84,8 +84,8 @@ async def test_stop_before_the_start(host: Host) -> None:
     spec = host.shell("echo ran")
     me = of_self()
     built = Attempt(str(spec.attempt), "state-1", me.machine, me.boot, "n", "j", tuple(spec.argv), {}, "/")
-    assert build(str(host.runs), built) is not None
-    assert build(str(host.runs), built) is None
+    assert build(str(host.runs), built.id, {"attempt.json": built.to_bytes()}) is not None
+    assert build(str(host.runs), built.id, {"attempt.json": built.to_bytes()}) is None
     assert (await host.executor.observe(spec.attempt)).evidence is Evidence.LAUNCHING
     await host.executor.stop(spec.attempt, "Canceled", 5)
     seen = await host.end(spec)
@@ -98,7 +98,7 @@ async def test_attaching_never_starts_a_command(host: Host) -> None:
     me = of_self()
     names = {"secret_names": ("A",)}
     built = Attempt(str(spec.attempt), "state-1", me.machine, me.boot, "n", "j", tuple(spec.argv), {}, "/", **names)  # type: ignore[arg-type]
-    assert build(str(host.runs), built) is not None
+    assert build(str(host.runs), built.id, {"attempt.json": built.to_bytes()}) is not None
     assert not await host.executor.ensure_supervised(spec.attempt)
     assert (await host.executor.observe(spec.attempt)).evidence is Evidence.LAUNCHING
     await host.finish(spec)
@@ -110,7 +110,7 @@ async def test_void_kills_a_supervisor_that_does_not_get_on(host: Host) -> None:
     spec = host.shell("echo ran")
     me = of_self()
     built = Attempt(str(spec.attempt), "state-1", me.machine, me.boot, "n", "j", tuple(spec.argv), {}, "/")
-    run = build(str(host.runs), built)
+    run = build(str(host.runs), built.id, {"attempt.json": built.to_bytes()})
     assert run is not None
     pid = os.fork()
     if pid == 0:
@@ -129,7 +129,7 @@ async def test_void_spares_a_foreign_process(host: Host) -> None:
     spec = host.shell("echo ran")
     me = of_self()
     built = Attempt(str(spec.attempt), "state-1", me.machine, me.boot, "n", "j", tuple(spec.argv), {}, "/")
-    run = build(str(host.runs), built)
+    run = build(str(host.runs), built.id, {"attempt.json": built.to_bytes()})
     assert run is not None
     lock = try_lock(run.file("lock"))
     assert lock is not None

@@ -127,8 +127,10 @@ async def test_what_cannot_start_says_why(
     (tmp_path / "script").chmod(0o755)
     spec = host.command(*argv, **{"working_dir": str(tmp_path), **fields})
     began = time.monotonic()
+    await host.finish(host.command("/bin/true"))
+    usual = time.monotonic() - began
     seen = await host.finish(spec)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began - usual < max(1, 3 * usual), "a busy machine gets the time of three plain jobs"
     assert (seen.evidence, record(seen).reason) == (Evidence.NEVER_STARTED, reason)
     assert record(seen).message and record(seen).code is None
     assert len((Path(host.run(spec).path) / "exit.json").read_bytes()) == 256

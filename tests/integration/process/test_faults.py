@@ -296,8 +296,14 @@ async def test_run_directory_deleted_under_way(host: Host) -> None:
     process = host.run(spec).read_process()
     assert supervisor is not None and process is not None
     await asyncio.to_thread(subprocess.run, ["rm", "-r", host.run(spec).path], check=True, timeout=10)
-    assert (await host.executor.observe(spec.attempt)).evidence is Evidence.ABSENT
+    seen = await host.executor.observe(spec.attempt)
+    assert seen.evidence is Evidence.UNKNOWN and "is gone" in seen.message
+    after = ProcessExecutor(host.runs, "state-1", 5.0)
+    await after.reattach()
+    assert (await after.observe(spec.attempt)).evidence is Evidence.UNKNOWN
+    after.close()
     await until(lambda: compare(process.recorder) is Verdict.GONE, what="the recorder's end")
+    assert (await host.executor.observe(spec.attempt)).evidence is Evidence.ABSENT
     await until(lambda: compare(supervisor) is Verdict.GONE, what="the supervisor's end")
 
 
