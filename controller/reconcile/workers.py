@@ -118,6 +118,11 @@ class Workers:
         except Terminal as error:
             self._failed(key, "terminal", error)
             self._queue.forget(key)
+        except asyncio.CancelledError as error:
+            if _being_cancelled():
+                raise
+            wait = self._queue.add_rate_limited(key)  # something that it waited for was cancelled, not this worker
+            self._failed(key, "defect", error, wait)
         except Exception as error:  # noqa: BLE001  the worker boundary: a defect of one key must not end the others
             wait = self._queue.add_rate_limited(key)
             self._failed(key, "defect", error, wait)
@@ -128,7 +133,7 @@ class Workers:
         finally:
             self._metrics.reconcile_seconds.labels(key.kind).observe(time.perf_counter() - began)
 
-    def _failed(self, key: Key, reaction: str, error: Exception, wait: float | None = None) -> None:
+    def _failed(self, key: Key, reaction: str, error: BaseException, wait: float | None = None) -> None:
         self._metrics.reconcile_errors.labels(key.kind, reaction).inc()
         fields = {
             "kind": key.kind,
@@ -147,3 +152,8 @@ class Workers:
             _log.warning("reconcile will be tried again", **fields)
         else:  # waiting, and 409 and 404, which are normal: the newer object is on its way (design 2)
             _log.debug("reconcile waits", **fields)
+
+
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -70,7 +70,12 @@ def configure(level: Level, format_: Format, stream: TextIO | None = None) -> No
 
 def _renderers(as_json: bool, stream: TextIO) -> list[Any]:
     if not as_json:
-        return [structlog.dev.ConsoleRenderer(colors=stream.isatty(), timestamp_key="time", sort_keys=False)]
+        plain = structlog.dev.plain_traceback  # the default shows local variables, values of Secrets among them
+        return [
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(), timestamp_key="time", sort_keys=False, exception_formatter=plain
+            )
+        ]
     return [
         structlog.processors.format_exc_info,
         stable_order,

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import structlog
@@ -99,3 +99,17 @@ def test_console_lines_are_for_people() -> None:
     structlog.get_logger("controller.app").info("started", job="a")
     assert "started" in stream.getvalue() and "job=a" in stream.getvalue()
     assert "\x1b[" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("format_", ["console", "json"])
+def test_a_trace_shows_no_values(format_: Literal["console", "json"]) -> None:
+    """Requirement 3.7: a trace tells where, not what the variables held: a Secret's value may be among them."""
+    stream = io.StringIO()
+    configure("info", format_, stream)
+    held = "".join(("hun", "ter2"))
+    try:
+        raise ZeroDivisionError("a defect")
+    except ZeroDivisionError as error:
+        structlog.get_logger("x").error("reconcile failed", exc_info=error)
+        logging.getLogger("y").exception("failed")
+    assert "ZeroDivisionError" in stream.getvalue() and held not in stream.getvalue()

@@ -297,7 +297,7 @@ async def test_workers_react_to_how_a_reconcile_ended(
     outcome: Exception | Result, reaction: str | None, delayed: int, failures: int
 ) -> None:
     """Requirements 7.3, 9.1: each error has one reaction, and is counted."""
-    queue, metrics = WorkQueue(), Metrics()
+    queue, metrics = WorkQueue(Clock()), Metrics()  # a clock that stands: what is delayed stays so
     workers = Workers(queue, Reconciler(outcome), 2, metrics)
     workers.start()
     queue.add(key("a"))
@@ -318,6 +318,27 @@ async def test_a_defect_of_one_key_does_not_end_the_others() -> None:
         queue.add(key(name))
     await until(lambda: workers.finished == 3)
     assert {k.name for k in reconciler.calls} == {"a", "b", "c"}
+    assert workers.stalled() is None
+    assert await workers.stop(5)
+
+
+async def test_a_cancelled_sub_task_does_not_end_its_worker() -> None:
+    """Requirement 7.5: a cancellation that was not meant for the worker is a defect of this key."""
+    metrics, queue, tries = Metrics(), WorkQueue(), []
+
+    async def waits_for_a_cancelled_one(what: Key) -> Result:
+        tries.append(what)
+        other = asyncio.create_task(asyncio.Event().wait())
+        other.cancel()
+        await other
+        return Result()
+
+    workers = Workers(queue, waits_for_a_cancelled_one, 1, metrics)
+    workers.start()
+    for name in "ab":
+        queue.add(key(name))
+    await until(lambda: workers.finished == 2)
+    assert len(tries) == 2 and count(metrics, "defect") == 2
     assert workers.stalled() is None
     assert await workers.stop(5)
 
