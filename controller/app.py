@@ -31,6 +31,7 @@ from controller.kube.client import Api
 from controller.kube.events import Recorder
 from controller.kube.store import Store
 from controller.kube.watch import run_watch
+from controller.reconcile.census import Census
 from controller.reconcile.first_pass import First, first_keys
 from controller.reconcile.index import AttemptIndex
 from controller.reconcile.jobs import JobReconciler, Parts
@@ -70,6 +71,7 @@ class App:
         self.index = AttemptIndex()
         self.scheduler = Scheduler(self.queue, self.index, settings.max_running)
         self.store.listen(self.scheduler.observe)
+        self.store.listen(Census(self.metrics).observe)
         self.health = Health()
         self.stopping = asyncio.Event()
         self.failure: BaseException | None = None

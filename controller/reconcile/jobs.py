@@ -13,7 +13,7 @@ from datetime import datetime
 import structlog
 
 from controller.api.batchjob import BatchJob
-from controller.api.batchjob_status import Attempt, AttemptState
+from controller.api.batchjob_status import AttemptState
 from controller.api.keys import API_VERSION, Key
 from controller.decisions import status as step
 from controller.decisions.inputs import Host, Observed
@@ -24,6 +24,7 @@ from controller.executors.base import AttemptId, Executor
 from controller.kube.client import Api
 from controller.kube.events import EventType, Recorder, Reference
 from controller.kube.store import Store
+from controller.reconcile.census import Census
 from controller.reconcile.environment import Environment, resolve
 from controller.reconcile.index import AttemptIndex
 from controller.reconcile.launch import launch_spec
@@ -74,6 +75,7 @@ class JobReconciler:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._census = Census(parts.metrics)
         self._memory: dict[str, _Memory] = {}
 
     async def reconcile(self, key: Key) -> Result:
@@ -194,7 +196,7 @@ class JobReconciler:
     async def _record(self, job: BatchJob, plan: Plan) -> BatchJob:
         new = await self._parts.writer.write(job, plan.status)
         if new is not job:
-            self._count(job, plan)
+            self._census.recorded(job, plan.status)
         return self._unused(new)
 
     def _unused(self, job: BatchJob) -> BatchJob:
@@ -207,28 +209,6 @@ class JobReconciler:
         for note in plan.notes:
             type_: EventType = "Warning" if note.warning else "Normal"
             self._parts.events.record(_reference(job), type_, note.reason, note.message)
-
-    def _count(self, old: BatchJob, plan: Plan) -> None:
-        before, after = old.status.attempt, plan.status.attempt
-        metrics = self._parts.metrics
-        if after is None or (before is not None and before.number == after.number and before.state is after.state):
-            return
-        if after.state.over:
-            metrics.attempts_ended.labels(after.state.value).inc()
-            if after.started_at and after.finished_at:
-                metrics.run_seconds.observe(max(0.0, (after.finished_at - after.started_at).total_seconds()))
-                if before is None or before.started_at is None:
-                    self._started(old, after)
-        elif after.state is AttemptState.RUNNING:
-            self._started(old, after)
-
-    def _started(self, job: BatchJob, attempt: Attempt) -> None:
-        self._parts.metrics.attempts_started.inc()
-        created = job.metadata.creation_timestamp
-        if attempt.number == 1 and created and attempt.started_at:
-            self._parts.metrics.enqueue_to_start_seconds.observe(
-                max(0.0, (attempt.started_at - created).total_seconds())
-            )
 
     # --- act
 
@@ -272,10 +252,16 @@ class JobReconciler:
             text = f"keys that are no names of variables were skipped: {', '.join(environment.skipped)}"
             parts.events.record(_reference(job), "Warning", "EnvironmentSkipped", text)
         parts.index.add(attempt)
+        result = "transient"
         try:
             with parts.metrics.launch_seconds.time():
                 await parts.executor.launch(launch_spec(job, attempt, environment))
+            result = "ok"
+        except Terminal:
+            result = "terminal"
+            raise
         finally:
+            parts.metrics.launches.labels(result).inc()
             if parts.scheduler.owner(attempt.job_uid) is None:  # deleted while it was launched
                 parts.scheduler.orphaned(attempt, (job.metadata.namespace, job.spec.queue))
 

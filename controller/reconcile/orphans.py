@@ -54,7 +54,10 @@ class OrphanReconciler:
 
     async def sweep(self, queue: WorkQueue) -> None:
         """Queue a look at every directory that no recorded status names; count what lives without an owner."""
-        live = [attempt for attempt in self.ownerless() if not is_over(await self._executor.observe(attempt))]
+        ownerless = self.ownerless()
+        live = [attempt for attempt in ownerless if not is_over(await self._executor.observe(attempt))]
+        self._metrics.orphans.labels("run_directory").set(len(ownerless))
+        self._metrics.orphans.labels("process").set(len(live))
         self.held_for_a_person = too_many(len(live), len(live) + len(self._scheduler.held_keys()))
         if self.held_for_a_person:
             text = "nothing of them is touched until a person says so: holdfast adopt"

@@ -148,7 +148,10 @@ class Upkeep:
         ownerless = "ManyOwnerless" if self._orphans.held_for_a_person else None
         self._metrics.set_degraded(ownerless or next((why for why in closed if why in DEGRADED_REASONS), None))
         for (namespace, name), account in self._scheduler.books.accounts.items():
-            self._metrics.set_queue(f"{namespace}/{name}", len(account.waiting), len(account.held))
+            if account.declared is None and not account.waiting and not account.held:
+                self._metrics.drop_queue(f"{namespace}/{name}")
+            else:
+                self._metrics.set_queue(f"{namespace}/{name}", len(account.waiting), len(account.held))
 
     def _every(self, name: str, seconds: float, work: Callable[[], object], *, at_once: bool = True) -> None:
         if self._is_due(name, seconds, at_once=at_once):
