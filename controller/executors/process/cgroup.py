@@ -24,6 +24,12 @@ def own_directory() -> str:
     return "" if path is None or mount is None else mount + path.rstrip("/")
 
 
+def path_of(attempt: str) -> str:
+    """Where the cgroup of an attempt is, if this process made it; "" where there is no cgroup v2."""
+    parent = own_directory()
+    return f"{parent}/holdfast.{attempt}" if parent else ""
+
+
 def make(attempt: str, cpu: float | None) -> str:
     """Make the cgroup of an attempt below our own.
 
@@ -34,10 +40,9 @@ def make(attempt: str, cpu: float | None) -> str:
     Returns:
         Its directory, "" where it cannot be made (no cgroup v2, read-only, not delegated).
     """
-    parent = own_directory()
-    if not parent:
+    directory = path_of(attempt)
+    if not directory:
         return ""
-    directory = f"{parent}/holdfast.{attempt}"
     try:
         os.makedirs(directory, exist_ok=True)
     except OSError:

@@ -117,6 +117,8 @@ def release(runs: str, attempt: str, state_id: str, *, keep_record: bool) -> Non
             if seen.sweep and processes_left(run, seen.process):
                 raise Waiting("ProcessesLeft", f"{run.path} is kept: processes of the attempt still run", 5)
             cgroup.remove(seen.process.cgroup)
+        else:
+            cgroup.remove(cgroup.path_of(attempt))  # made by a launch that was cut off before process.json
         if keep_record:
             _strip(run)
         else:

@@ -56,6 +56,7 @@ class ProcessExecutor:
         self._search_path = search_path
         self._wakes: list[Callable[[AttemptId], None]] = []
         self._watched = PidfdWatch[AttemptId](self._supervisor_ended)
+        self._failed_starts = PidfdWatch[AttemptId](lambda _: None)
         self._heartbeats = Heartbeats[AttemptId]()
         self._launcher = Launcher()
         self._begun: set[str] = set()  # attempts with processes, as far as we know, and not proved over
@@ -248,6 +249,7 @@ class ProcessExecutor:
     def close(self) -> None:
         """Stop watching; supervisors and jobs go on."""
         self._watched.close()
+        self._failed_starts.close()
         self._launcher.close()
 
     def _run(self, attempt: AttemptId) -> RunDir:
@@ -267,8 +269,14 @@ class ProcessExecutor:
             started = await self._launcher.start(run.path, payload)
         except OSError as error:
             raise Transient("SupervisorNotStarted", f"{attempt}: {error.strerror or error}") from error
-        self._watched.add(attempt, started.pidfd, started.reap)
-        await raise_failure(attempt, started)
+        watch = self._watched
+        try:
+            await raise_failure(attempt, started)
+        except Transient:
+            watch = self._failed_starts  # who asked is told here: to be woken too would be a retry without backoff
+            raise
+        finally:
+            watch.add(attempt, started.pidfd, started.reap)
 
     def _supervisor_ended(self, attempt: AttemptId) -> None:
         self._heartbeats.forget(attempt)

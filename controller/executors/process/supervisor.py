@@ -35,7 +35,8 @@ from controller.executors.process.story import Story
 from controller.executors.process.watch import Watch
 from controller.files.atomic import write_all
 
-_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_PR_SET_NAME = 15  # prctl(2)
+_PR_SET_CHILD_SUBREAPER = 36
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 _LOCK_LIMIT_SECONDS = 0.3  # longer than anybody holds `lock` only to look
 _RECORDER_LIMIT_SECONDS = 10.0  # a recorder whose gate closed writes its record and ends
@@ -97,6 +98,7 @@ def _prepare() -> int:
     for number in (signal.SIGCHLD, signal.SIGUSR1):
         signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _prctl(_PR_SET_NAME, b"hf-supervisor", 0, 0, 0)  # one that was forked has the launcher's command line
     if _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
     return read_end

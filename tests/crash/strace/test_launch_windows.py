@@ -26,7 +26,7 @@ import pytest
 
 from controller.decisions.observed import Evidence, Observation
 from controller.executors.base import AttemptId, LaunchSpec
-from controller.executors.process import supervisor
+from controller.executors.process import cgroup, supervisor
 from controller.executors.process.environment import DEFAULT_PATH, attempt_record
 from controller.executors.process.executor import ProcessExecutor
 from controller.executors.process.identity import Stat, send
@@ -145,6 +145,8 @@ class Scenario:
         await self.executor.launch(spec)
         assert (await self.settle(spec, again=True)).evidence is seen.evidence
         assert self.runs(spec) == runs, f"{spec.job} ran again after its end"
+        await self.executor.release(spec.attempt, keep_record=False)
+        assert not Path(cgroup.path_of(str(spec.attempt))).exists() or not cgroup.own_directory()
 
 
 @pytest.fixture
@@ -153,6 +155,8 @@ async def scenario(tmp_path: Path) -> AsyncIterator[Scenario]:
     executor = ProcessExecutor(tmp_path / "runs", "state-1", 5.0)
     yield Scenario(tmp_path, executor)
     executor.close()
+    left = [path.name for path in (tmp_path / "runs").iterdir()]
+    assert not [name for name in left if not name.startswith(".")], "every attempt could be released"
 
 
 @pytest.mark.parametrize(("calls", "tree"), WINDOWS)
