@@ -26,6 +26,7 @@ from controller.api.keys import GROUP, VERSION
 from controller.errors import Transient
 from controller.kube import config
 from controller.kube.kinds import SERVED
+from controller.kube.opening import Opening
 from controller.telemetry.metrics import Metrics, code_class
 
 WATCHED = ("BatchJob", "JobQueue")
@@ -65,7 +66,7 @@ async def run_watch(
 
     Raises:
         Exception: what kopf ended with: a lasting 403 or 5xx, an unknown error in a watch.
-        Transient: kopf ended by itself, without an error.
+        Transient: kopf ended by itself, without an error, or will never open one of the watches.
     """
     kinds = tuple(kinds)
     sessions = _Sessions(kubeconfig, kinds, ready, on_list, metrics, version)
@@ -82,7 +83,8 @@ async def run_watch(
         )
         if install_signals is not None:
             install_signals()  # nothing was awaited since kopf took them: no signal can have been lost
-        await kopf.run_tasks(tasks, ignored=_Foreign())
+        guard = asyncio.create_task(sessions.opening.guard(), name="watch-opening")
+        await kopf.run_tasks([*tasks, guard], ignored=_Foreign())
     finally:
         await sessions.close()
     if not stop.is_set():
@@ -179,7 +181,7 @@ class _Sessions:
         self._on_list = on_list
         self._metrics = metrics
         self._agent = f"holdfast-controller/{version}"
-        self._not_open = set(kinds)
+        self.opening = Opening(kinds)
         self._made: list[aiohttp.ClientSession] = []
 
     async def close(self) -> None:
@@ -194,6 +196,7 @@ class _Sessions:
         trace = aiohttp.TraceConfig(lambda trace_request_ctx=None: SimpleNamespace(began=0.0))  # type: ignore[arg-type]
         trace.on_request_start.append(self._started)
         trace.on_request_end.append(self._ended)
+        trace.on_request_exception.append(self._failed)
         configuration.trace_configs = [trace]
         headers = {"User-Agent": self._agent}
         client: Any = ApiClient(configuration)
@@ -204,13 +207,18 @@ class _Sessions:
         return kopf.AiohttpSession(server=configuration.host, aiohttp_session=session)
 
     async def _started(self, _: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
+        self.opening.began()
         context.began = time.perf_counter()
         kind = self._kinds.get(params.url.path[params.url.path.rfind("/") :])
         query = params.url.query
         if kind is not None and self._on_list is not None and "watch" not in query and "continue" not in query:
             self._on_list(kind)
 
+    async def _failed(self, *_: Any) -> None:
+        self.opening.ended()
+
     async def _ended(self, _: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
+        self.opening.ended()
         kind = self._kinds.get(params.url.path[params.url.path.rfind("/") :])
         if kind is None:
             return
@@ -220,8 +228,8 @@ class _Sessions:
             self._metrics.api_requests.labels(verb, kind, code_class(params.response.status)).inc()
             self._metrics.api_seconds.labels(verb).observe(time.perf_counter() - context.began)
         if watch and params.response.status == 200:
-            self._not_open.discard(kind)
-            if not self._not_open and self._ready is not None:
+            all_open = self.opening.opened(kind)
+            if all_open and self._ready is not None:
                 self._ready.set()
 
 
