@@ -116,7 +116,7 @@ class ProcessExecutor:
             Transient: it may start when tried again; nothing runs.
         """
         run = self._run(spec.attempt)
-        if run.exists("exit.json") or run.exists("process.json"):
+        if _has(run, "exit.json") or _has(run, "process.json"):
             return
         self._begun.add(str(spec.attempt))
         record = attempt_record(
@@ -134,9 +134,9 @@ class ProcessExecutor:
             Transient: the request could not be written.
         """
         run = self._run(attempt)
-        if not run.exists(""):
+        if not _has(run, ""):
             return
-        if run.exists("exit.json"):
+        if _has(run, "exit.json"):
             await self.ensure_supervised(attempt)  # the command ended: a supervisor stops what it left
             return
         try:
@@ -208,7 +208,7 @@ class ProcessExecutor:
         needed = (
             evidence is Evidence.ALIVE
             or (seen.sweep and seen.process is not None)
-            or (evidence is Evidence.LAUNCHING and run.exists("stop.json"))
+            or (evidence is Evidence.LAUNCHING and _has(run, "stop.json"))
         )
         if seen.observation.supervised:
             needed = self._kill_stale_supervisor(attempt, run)
@@ -292,3 +292,10 @@ class ProcessExecutor:
             return signal_supervisor(run, signal.SIGKILL)
         except OSError as error:
             raise Transient("HeartbeatUnreadable", f"{run.path}: {error.strerror}") from error
+
+
+def _has(run: RunDir, name: str) -> bool:
+    try:
+        return run.exists(name)
+    except OSError as error:
+        raise Transient("StateDirectoryUnreadable", f"{error.filename or run.path}: {error.strerror}") from error
