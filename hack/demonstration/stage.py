@@ -124,7 +124,10 @@ class Stage:
     def _environment(self) -> dict[str, str]:
         foreign = ("HOLDFAST_HOME", "HOLDFAST_KUBECONFIG", "HOLDFAST_MAX_RUNNING", "HOLDFAST_HTTP_PORT")
         kept = {name: value for name, value in os.environ.items() if name not in foreign}
-        return {**kept, "HOLDFAST_HOME": str(self.home), "KUBECONFIG": str(self.home / "kubeconfig")}
+        # What a killed process leaves in its temporary directory goes with the demo, too.
+        (self.root / "tmp").mkdir(exist_ok=True)
+        ours = {"HOLDFAST_HOME": self.home, "KUBECONFIG": self.home / "kubeconfig", "TMPDIR": self.root / "tmp"}
+        return kept | {name: str(path) for name, path in ours.items()}
 
 
 def kill_pid(pid: int) -> None:

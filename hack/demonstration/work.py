@@ -5,11 +5,12 @@ Every job first appends a line to a ledger of its own accord: that is how often 
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import time
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,9 @@ def at(rate):
     return type(f"At{rate}PerSecond", (Contract, unittest.TestCase), {"rate": rate})
 
 
-At3, At4, At5, At6, At7, At8, At9, At10 = (at(rate) for rate in (3, 4, 5, 6, 7, 8, 9, 10))
 """
-TESTS_COUNT = 32
+TESTS_PER_CLASS = 4
+RATES = (3, 4, 5, 6, 7, 8, 9, 10)
 
 COMPRESS = """\
 import sys, zlib
@@ -162,11 +163,13 @@ class Work:
 
     Args:
         digest: SHA-256 of the file that is compressed.
+        tests: how many tests the project has.
     """
 
     root: Path
     digest: str
     size: int
+    tests: int = 0
 
     @property
     def ledger(self) -> Path:
@@ -183,6 +186,18 @@ class Work:
     @property
     def inbox(self) -> Path:
         return self.root / "inbox"
+
+    def with_tests(self, seconds: float) -> Work:
+        """Write so many tests that they take about `seconds`, by the times that they wait for the bucket."""
+        text, took, tests = TESTS, 0.0, 0
+        for number, rate in enumerate(itertools.cycle(RATES), start=1):
+            text += f"Test{number} = at({rate})\n"
+            tests += TESTS_PER_CLASS
+            took += 6.3 / rate + 2
+            if took >= seconds:
+                break
+        (self.root / "project" / "test_bucket.py").write_text(text)
+        return replace(self, tests=tests)
 
     def deliver(self, number: int) -> None:
         """Put a delivery into the inbox, whole at once; number 4 is damaged."""
@@ -222,7 +237,6 @@ def make(root: Path) -> Work:
     (root / "inbox").mkdir()
     for name, content in {
         "project/bucket.py": PROJECT,
-        "project/test_bucket.py": TESTS,
         "compress.py": COMPRESS,
         "check.py": CHECK,
         "primes.py": PRIMES,

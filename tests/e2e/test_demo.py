@@ -16,7 +16,7 @@ from tests.eventually import eventually_sync
 from tests.running_plane import find_binaries
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-DEMO_SECONDS = 200.0
+DEMO_SECONDS = 280.0
 
 # The parts of a script, not of an installed package.
 sys.path.insert(0, str(CHECKOUT / "hack"))
