@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -42,10 +43,10 @@ class Soak:
     def __init__(self, world: World) -> None:
         self._world = world
         self._namespace = "soak"
-        directory = world.directory / "soak"
-        ledgers = directory / "ledgers"
+        self.directory = world.directory / "soak"
+        ledgers = self.directory / "ledgers"
         ledgers.mkdir(parents=True)
-        self.facts = Facts([], directory / "home", ledgers, CONCURRENCY)
+        self.facts = Facts([], self.directory / "home", ledgers, CONCURRENCY)
         self._interventions = Interventions(world.cluster, self._namespace, self.facts)
         self._random = random.Random(SEED)
         self._controllers: list[Controller] = []
@@ -198,4 +199,5 @@ def test_soak(worlds: list[World], capsys: pytest.CaptureFixture[str]) -> None:
     soak.run()
     with capsys.disabled():
         print(f"\ncrash: {soak.summary()}", file=sys.stderr, flush=True)
-    assert not soak.facts.violations, "\n".join(soak.facts.violations)
+    assert not soak.facts.violations, "\n".join([*soak.facts.violations, f"left to look at: {soak.directory}"])
+    shutil.rmtree(soak.directory)
