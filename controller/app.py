@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-import uvloop
 
 from controller.api.keys import Key
 from controller.decisions.binding import Identity
@@ -117,7 +116,7 @@ class App:
         workers.start()
         events.start()
         self.health.liveness("workers", workers.stalled)
-        self.health.readiness("first pass", lambda: "; ".join(self.scheduler.closed_for.values()) or None)
+        self.health.readiness("first pass", self._closed)
         self.health.readiness("ownerless attempts", orphans.asks)
         self._background(self.scheduler.run(), "scheduler")
         upkeep = self._upkeep(api, executor, orphans, jobs, workers, joined)
@@ -131,6 +130,9 @@ class App:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         upkeep.remember()
+
+    def _closed(self) -> str | None:
+        return "; ".join(f"{reason}: {message}" for reason, message in self.scheduler.closed_for.items()) or None
 
     async def _first_pass(self, executor: ProcessExecutor, orphans: OrphanReconciler) -> None:
         """Find what runs, fill the books, queue every key that has something to do (requirement 7.4)."""
@@ -271,9 +273,11 @@ def main() -> int:
         lock = HomeLock(settings.home)
     except Terminal as error:
         _log.error("cannot start", reason=error.reason, error=error.message)
-        return EXIT_LOCKED
+        return EXIT_LOCKED if error.reason == "StateDirectoryLocked" else EXIT_FAILED
     try:
-        return uvloop.run(_run(settings))
+        # Not uvloop: a connect that is cancelled in the TLS handshake, as with a server that stands still, makes it
+        # close a descriptor a second time that is somebody else's by then (MagicStack/uvloop issue 653).
+        return asyncio.run(_run(settings))
     except HoldfastError as error:
         _log.error("cannot go on", reason=error.reason, error=error.message)
         return EXIT_FAILED

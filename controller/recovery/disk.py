@@ -18,6 +18,7 @@ from controller.reconcile.scheduler import Scheduler
 from controller.telemetry.metrics import Metrics
 
 RUNS = "runs"
+LEAST_WRITER_BYTES = 1024**2  # ending a job that printed less would cost the job and win nothing
 
 _log = structlog.get_logger("controller.disk")
 
@@ -75,7 +76,7 @@ class DiskWatch:
 
     def _end_largest(self, free: int) -> None:
         size, key = max(self._writers(), default=(0, None))
-        if key is not None and size > 0:
+        if key is not None and size >= LEAST_WRITER_BYTES:
             _log.error(
                 "the disk is nearly full: the largest writer ends", job=str(key), output_bytes=size, free_bytes=free
             )
