@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.controller.jobs import Jobs
+from tests.integration.controller.jobs import GROUP, Jobs
 from tests.integration.controller.running_controller import RunningController
 from tests.running_plane import RunningPlane
 
@@ -35,19 +35,24 @@ def controller(controller_process: RunningController) -> Iterator[RunningControl
 
 @pytest.fixture
 def other_controller(
-    controller_process: RunningController, plane: RunningPlane, tmp_path: Path
+    controller_process: RunningController, plane: RunningPlane, plane_http: httpx.Client, tmp_path: Path
 ) -> Iterator[OtherController]:
-    """Makes a controller with a state directory of its own; the session's one stands still meanwhile."""
+    """Makes a controller with a state directory of its own; the session's one stands still meanwhile.
+
+    Jobs that other tests left are deleted: a new state directory is not bound while others' jobs run.
+    """
     made: list[RunningController] = []
 
     def make(settings: dict[str, str] | None = None, home: Path | None = None) -> RunningController:
         controller_process.stop()
+        delete_all_jobs(plane_http)
         directory = tmp_path / f"controller-{len(made)}"
         directory.mkdir()
         made.append(RunningController(directory, plane.kubeconfig, settings, home))
         return made[-1]
 
     yield make
+    delete_all_jobs(plane_http)
     for one in made:
         one.stop()
         one.clean()
@@ -57,6 +62,13 @@ def other_controller(
 @pytest.fixture
 def jobs(plane_http: httpx.Client, namespace: str) -> Jobs:
     return Jobs(plane_http, namespace)
+
+
+def delete_all_jobs(http: httpx.Client) -> None:
+    """Delete every BatchJob of the cluster."""
+    for job in http.get("/apis/holdfast.dev/v1alpha1/batchjobs").json()["items"]:
+        meta = job["metadata"]
+        http.delete(f"{GROUP}/{meta['namespace']}/batchjobs/{meta['name']}")
 
 
 def assert_no_defect(controller: RunningController, since: int = 0) -> None:

@@ -114,7 +114,7 @@ def test_adopted_empty_mount(other_controller: OtherController, jobs: Jobs, tmp_
     adopt(one)
     one.wait_ready()
     needs = condition_of(jobs.wait("runs", "NeedsDecision"), "NeedsDecision")
-    assert needs is not None and "another state directory" in needs["message"]
+    assert needs is not None and "processes of the attempt run" in needs["message"]
     jobs.create("waits", queue="one")
     jobs.phase("waits", "Queued")
     assert jobs.get("runs")["status"]["attempt"]["number"] == 1
