@@ -39,6 +39,9 @@ def test_conditions_exit_codes_and_output(controller: RunningController, jobs: J
         for condition in job["status"]["conditions"]:
             assert condition["observedGeneration"] == job["metadata"]["generation"]
             datetime.fromisoformat(condition["lastTransitionTime"])
+    for phase, least in (("Succeeded", 1), ("Failed", 2)):
+        assert controller.metric(f'holdfast_jobs{{phase="{phase}"}}') >= least
+    assert controller.metric('holdfast_launches_total{result="ok"}') >= 3
     assert controller.output(uid_of(good)) == b"out\nerr\n"
     assert good["status"]["output"]["bytes"] == len(b"out\nerr\n")
     assert good["status"]["output"]["location"].endswith(f"{uid_of(good)}.1/output.log")
