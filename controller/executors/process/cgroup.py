@@ -7,12 +7,17 @@ needed for correctness: without a cgroup the sweep uses descendants and the mark
 from __future__ import annotations
 
 import os
+from functools import cache
 
 _PERIOD_MICROSECONDS = 100_000
 
 
+@cache
 def own_directory() -> str:
-    """Directory of the cgroup v2 that this process is in, "" where there is none (cgroups(7))."""
+    """Directory of the cgroup v2 that this process is in, "" where there is none (cgroups(7)).
+
+    Asked once per process, and by the launcher before it forks: reading the mounts costs as much as making the cgroup.
+    """
     try:
         with open("/proc/self/cgroup", encoding="utf-8") as file:
             path = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), None)
@@ -60,13 +65,30 @@ def kill(directory: str) -> None:
 
 def remove(directory: str) -> None:
     """Remove it and those below it; one that still holds a process stays."""
-    if not directory:
+    if not directory or _remove_directory(directory):
         return
     for path, _, _ in os.walk(directory, topdown=False):
-        try:
-            os.rmdir(path)
-        except OSError:
+        if not _remove_directory(path):
             return
+
+
+def is_populated(directory: str) -> bool:
+    """Whether a process is in it or below it (cgroup.events); what is gone is empty."""
+    try:
+        with open(f"{directory}/cgroup.events", encoding="ascii") as file:
+            return "populated 1" in file.read()
+    except OSError:
+        return False
+
+
+def _remove_directory(path: str) -> bool:
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _write(path: str, text: str) -> bool:

@@ -20,6 +20,7 @@ import gc
 import signal
 import socket
 
+from controller.executors.process import cgroup
 from controller.executors.process.supervisor import Report, supervise
 
 _PATH_BYTES = 8192
@@ -66,6 +67,7 @@ def main() -> int:
     """Entry of the launcher's process."""
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os.setsid()
+    cgroup.own_directory()
     gc.collect()
     gc.freeze()  # what was loaded stays out of the collector's writes, so that children go on sharing its memory
     with socket.socket(fileno=os.dup(0)) as requests:

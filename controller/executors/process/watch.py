@@ -18,7 +18,7 @@ from controller.executors.process.records import Attempt, Exit, Process, RecordE
 from controller.executors.process.rundir import RunDir
 from controller.executors.process.stopping import Stopping, sweep
 from controller.executors.process.story import Story
-from controller.executors.process.tree import Scope, cgroup_pids, members
+from controller.executors.process.tree import Scope, members
 
 HEARTBEAT_SECONDS = 5.0
 _RETRY_SECONDS = 1.0
@@ -203,7 +203,7 @@ class Watch:
         try:
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
-            return not cgroup_pids(self._process.cgroup)
+            return not cgroup.is_populated(self._process.cgroup)
         return False
 
     def _make_durable(self) -> bool:

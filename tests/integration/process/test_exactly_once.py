@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-import time
+from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
@@ -58,25 +58,27 @@ async def test_void_of_what_runs_or_ran(host: Host) -> None:
 
 
 async def test_void_against_launch(host: Host) -> None:
-    """2.6: whichever wins, the answer of void is the truth."""
-    won = set()
-    began = time.monotonic()
-    await host.executor.launch(host.shell("echo ran"))
-    once = time.monotonic() - began
-    for step in range(24):
+    """2.6: whichever wins, the answer of void is the truth. The delay between the two closes in on the race."""
+    await host.finish(host.shell("echo ran"))
+
+    async def after(seconds: float, work: Awaitable[bool | None]) -> bool | None:
+        await asyncio.sleep(max(0.0, seconds))
+        return await work
+
+    lead, step, won = 0.0, 0.02, []
+    for _ in range(24):
         spec = host.shell("echo ran")
-
-        async def void(spec: object = spec, delay: float = once * step / 12) -> bool:
-            await asyncio.sleep(delay)
-            return await host.executor.void(spec.attempt, "race")  # type: ignore[attr-defined]
-
-        voided, launched = await asyncio.gather(void(), host.executor.launch(spec), return_exceptions=True)
+        both = after(lead, host.executor.void(spec.attempt, "race")), after(-lead, host.executor.launch(spec))
+        voided, launched = await asyncio.gather(*both, return_exceptions=True)
         assert launched is None or isinstance(launched, Transient)
         seen = await host.end(spec)
         assert (seen.evidence is Evidence.NEVER_STARTED) == voided
         assert host.output(spec) == ("" if voided else "ran\n")
-        won.add(voided)
-    assert won == {True, False}
+        if won and won[-1] != voided:
+            step = max(0.0005, step / 2)
+        won.append(voided)
+        lead += step if voided else -step
+    assert set(won) == {True, False}
 
 
 async def test_stop_before_the_start(host: Host) -> None:
