@@ -238,6 +238,7 @@ async def test_supervisors_outlive_the_group_that_started_them(controller: subpr
     os.killpg(controller.pid, signal.SIGKILL)
     run = RunDir.of(str(host.runs), "outlive.1")
     await until(lambda: run.exists("exit.json"), what="exit.json")
+    await until(lambda: not is_locked(run.file("lock")), what="the supervisor's end")
     record = run.read_exit()
     assert record is not None and record.code == 7
 
