@@ -15,19 +15,15 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import aiohttp
 import kopf
-from kubernetes.aio.client.api_client import ApiClient
 
 from controller.api.keys import GROUP, VERSION
 from controller.errors import Transient
-from controller.kube import config
 from controller.kube.kinds import SERVED
-from controller.kube.opening import Opening
-from controller.telemetry.metrics import Metrics, code_class
+from controller.kube.session import Sessions
+from controller.telemetry.metrics import Metrics
 
 WATCHED = ("BatchJob", "JobQueue")
 LISTED = "LISTED"  # type of an event that comes from a LIST, not from a change
@@ -69,7 +65,7 @@ async def run_watch(
         Transient: kopf ended by itself, without an error, or will never open one of the watches.
     """
     kinds = tuple(kinds)
-    sessions = _Sessions(kubeconfig, kinds, ready, on_list, metrics, version)
+    sessions = Sessions(kubeconfig, kinds, ready, on_list, metrics, version)
     _quieten()
     try:
         tasks = await kopf.spawn_tasks(
@@ -92,7 +88,7 @@ async def run_watch(
 
 
 def _registry(
-    kinds: Iterable[str], on_event: OnEvent, sessions: _Sessions, metrics: Metrics | None
+    kinds: Iterable[str], on_event: OnEvent, sessions: Sessions, metrics: Metrics | None
 ) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry, id="login")(sessions.login)
@@ -161,76 +157,6 @@ class _NoProgress(kopf.ProgressStorage):
 
     def clear(self, *, essence: Any) -> Any:
         return essence
-
-
-class _Sessions:
-    """Logs kopf in with the official client's connection, and looks at its requests: it tells no reconnects itself."""
-
-    def __init__(
-        self,
-        kubeconfig: Path | None,
-        kinds: Sequence[str],
-        ready: asyncio.Event | None,
-        on_list: Callable[[str], None] | None,
-        metrics: Metrics | None,
-        version: str,
-    ) -> None:
-        self._kubeconfig = kubeconfig
-        self._kinds = {f"/{SERVED[kind].plural}": kind for kind in kinds}
-        self._ready = ready
-        self._on_list = on_list
-        self._metrics = metrics
-        self._agent = f"holdfast-controller/{version}"
-        self.opening = Opening(kinds)
-        self._made: list[aiohttp.ClientSession] = []
-
-    async def close(self) -> None:
-        """Close every session made; kopf leaves them open when it ends with an error."""
-        for session in self._made:
-            await session.close()
-
-    async def login(self, **_: Any) -> kopf.AiohttpSession:
-        """A fresh session; kopf asks again after a 401, so that rotated tokens are read anew."""
-        configuration = await config.load(self._kubeconfig)
-        config.tune(configuration, connections=0)
-        trace = aiohttp.TraceConfig(lambda trace_request_ctx=None: SimpleNamespace(began=0.0))  # type: ignore[arg-type]
-        trace.on_request_start.append(self._started)
-        trace.on_request_end.append(self._ended)
-        trace.on_request_exception.append(self._failed)
-        configuration.trace_configs = [trace]
-        headers = {"User-Agent": self._agent}
-        client: Any = ApiClient(configuration)
-        await client.update_params_for_auth(headers, [], ["BearerToken"], "", "GET", None)
-        configuration.client_session_kwargs = (configuration.client_session_kwargs or {}) | {"headers": headers}
-        session = client.rest_client._create_pool_manager()  # its documented hook for the session it would use
-        self._made.append(session)
-        return kopf.AiohttpSession(server=configuration.host, aiohttp_session=session)
-
-    async def _started(self, _: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
-        self.opening.began()
-        context.began = time.perf_counter()
-        kind = self._kinds.get(params.url.path[params.url.path.rfind("/") :])
-        query = params.url.query
-        if kind is not None and self._on_list is not None and "watch" not in query and "continue" not in query:
-            self._on_list(kind)
-
-    async def _failed(self, *_: Any) -> None:
-        self.opening.ended()
-
-    async def _ended(self, _: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:
-        self.opening.ended()
-        kind = self._kinds.get(params.url.path[params.url.path.rfind("/") :])
-        if kind is None:
-            return
-        watch = "watch" in params.url.query
-        if self._metrics is not None:
-            verb = "watch" if watch else "list"
-            self._metrics.api_requests.labels(verb, kind, code_class(params.response.status)).inc()
-            self._metrics.api_seconds.labels(verb).observe(time.perf_counter() - context.began)
-        if watch and params.response.status == 200:
-            all_open = self.opening.opened(kind)
-            if all_open and self._ready is not None:
-                self._ready.set()
 
 
 class _Foreign(Collection[Any]):
