@@ -17,7 +17,7 @@ from controller.executors.base import AttemptId
 from controller.kube.client import Api
 from controller.kube.store import Store
 from controller.kube.sync import sync
-from controller.recovery.binding import adopt_requested, adopted, new_identity, read_identity, write_identity
+from controller.recovery.binding import IDENTITY, adopt_requested, adopted, new_identity, read_identity, write_identity
 from controller.settings import Settings
 from controller.telemetry.health import Health
 from controller.telemetry.metrics import Metrics
@@ -69,11 +69,18 @@ async def join(
 
 
 async def _until_adopted(settings: Settings) -> None:
-    """Wait for a person, or long enough that a look at the cluster may tell something else."""
+    """Wait for a person, for the file system to be mounted, or long enough that the cluster may tell something else."""
+    before = _inodes(settings)
     for _ in range(int(LIST_AGAIN_SECONDS / AGAIN_SECONDS)):
-        if adopt_requested(settings.home):
+        if adopt_requested(settings.home) or _inodes(settings) != before:
             return
         await asyncio.sleep(AGAIN_SECONDS)
+
+
+def _inodes(settings: Settings) -> list[int]:
+    """Which identity.json and which directory of run directories are there now."""
+    paths = (settings.home / IDENTITY, settings.runs)
+    return [path.stat().st_ino if path.exists() else 0 for path in paths]
 
 
 def _bind(settings: Settings, store: Store, cluster: str, listed: int) -> Identity | Mismatch:
