@@ -235,7 +235,8 @@ class Scheduler:
         self._sequences.pop(uid, None)
         self._holding.discard(uid)
         self._place(uid, True)
-        self._owners.pop(uid, None)
+        if (key := self._owners.pop(uid, None)) is not None:
+            self.accounted(key)  # nobody reconciles it any more; what it left running is held below
         name = (job.metadata.namespace, job.spec.queue)
         self.books.remove(uid)
         recorded = step.active(job.status)
