@@ -129,7 +129,22 @@ class Supervised:
             self._update(state=State.STOPPING)
             await end(self._pidfd, self.component.stop_seconds)
         if self._task is not None:
-            await self._task
+            # Where the event loop itself is being closed the task was cancelled: the server is ended all the same.
+            await asyncio.wait({self._task})
+            self._reap()
+            if not self._task.cancelled():
+                self._task.result()
+
+    def _reap(self) -> int | None:
+        """Exit code of our ended child, None where it was adopted; the descriptors are given back."""
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+        if self._child is None:
+            return None
+        code = self._child.wait(10)
+        self._child = None
+        return code
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
@@ -221,12 +236,7 @@ class Supervised:
             await gone
         finally:
             gone.cancel()
-        os.close(self._pidfd)
-        self._pidfd = None
-        code = None
-        if self._child is not None:
-            code = self._child.wait(10)
-            self._child = None
+        code = self._reap()
         log = logs.since(self._home.log(self.component.name), self._log_offset)
         return Exit(code, self._ready.is_set(), asyncio.get_running_loop().time() - started, log)
 
