@@ -16,6 +16,7 @@ import gc
 import json
 import os
 import select
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -31,19 +32,26 @@ class Launcher:
     """The loop over requests."""
 
     def __init__(self) -> None:
-        self._ended: dict[int, int] = {}
+        self._running: set[int] = set()  # controllers
+        self._ended: dict[int, int] = {}  # controllers that were reaped, by pid
 
     def serve(self) -> None:
-        """Answer until stdin ends."""
+        """Answer until stdin ends; then end the controllers that are left: whoever asked for them is gone."""
         for line in sys.stdin:
             request = json.loads(line)
             self._reap()
             if "start" in request:
-                answer: dict[str, Any] = {"pid": _start(**request["start"])}
+                pid = _start(**request["start"])
+                self._running.add(pid)
+                self._ended.pop(pid, None)  # of an earlier one that had the same pid
+                answer: dict[str, Any] = {"pid": pid}
             else:
                 answer = {"children": _children()} if "children" in request else self._wait(**request)
             sys.stdout.write(json.dumps(answer) + "\n")
             sys.stdout.flush()
+        self._reap()
+        for pid in self._running:
+            os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
 
     def _wait(self, wait: int, seconds: float) -> dict[str, Any]:
         if wait not in self._ended:
@@ -63,7 +71,9 @@ class Launcher:
                 return
             if pid == 0:
                 return
-            self._ended[pid] = status
+            if pid in self._running:
+                self._running.remove(pid)
+                self._ended[pid] = status
 
 
 def _start(environment: dict[str, str], log: str, trace: str, roots: list[str], kill_at: int) -> int:
