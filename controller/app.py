@@ -149,7 +149,7 @@ class App:
             self.queue.add(key, HIGH)
         for key in first.others:
             self.queue.add(key, NORMAL)
-        self.scheduler.wait_for(set(first.held))
+        self.scheduler.wait_for({*first.held, *map(attempt_key, first.ownerless)})
         await orphans.sweep(self.queue)
         took = f"{(time.monotonic() - began) * 1000:.1f}"
         _log.info("books are filled", attempts=len(self.index.attempts()), held=len(first.held), milliseconds=took)

@@ -44,6 +44,7 @@ def needs_a_look(job: BatchJob) -> bool:
     """Whether a reconcile of a job that holds no slot could do anything."""
     if step.finished(job.status):
         return job.spec.ttl_after_finished is not None
-    settled = job.status.phase is Phase.QUEUED and job.status.reason == "" and job.spec.active_deadline is None
+    queued = job.status.phase is Phase.QUEUED and job.status.reason == "" and job.status.sequence is not None
+    settled = queued and job.spec.active_deadline is None
     held_back = job.spec.suspend or job.spec.cancel
     return not (settled and not held_back)

@@ -106,6 +106,7 @@ class OrphanReconciler:
             owner, kept, over = Owner.PRESENT, _kept(job, attempt), _over(job, attempt)
         else:
             owner, kept, over = await self._owner(attempt), False, False
+        self._scheduler.accounted(key)  # its slot is counted in the right queue from here on
         if owner is Owner.PRESENT and not over:
             return Result()
         found = await self._executor.observe(attempt)
