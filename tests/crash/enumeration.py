@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import threading
 import time
@@ -15,6 +16,7 @@ from tests.crash.scenario import Result, Run, World
 UNKILLED_IN_A_ROW = 3  # runs differ by a few crossings: so many must have done their work before their crossing
 MOST_VIOLATED = 8  # then the rest is not worth the wait
 AGAIN = 40
+ATTEMPT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[0-9]+")
 BUDGET_SECONDS = 180.0  # of one scenario where not every crossing is taken
 
 
@@ -137,9 +139,9 @@ def _name(result: Result) -> str:
 
 
 def site(crossing: str) -> str:
-    """A crossing without what differs from run to run: names of jobs and attempts."""
+    """A crossing without what differs from run to run: directories, and names of jobs, attempts and temporary files."""
     name, _, what = crossing.rpartition(" ")
-    if name.endswith("status") or "Event" in name or "BatchJob" in name or "JobQueue" in name:
+    if what.startswith("/api"):
         return name
-    leaf = what.rpartition("/")[2]
-    return f"{name} {leaf.split('.tmp.')[0] if not leaf[:1].isdigit() else ''}"
+    leaf = what.rpartition("/")[2].split(".tmp.")[0]
+    return f"{name} {ATTEMPT.sub('ATTEMPT', leaf)}"
