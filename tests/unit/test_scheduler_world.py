@@ -15,7 +15,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import BatchJobStatus, Phase
@@ -36,6 +36,21 @@ PICK = st.integers(0, 1000)  # one of whatever there is
 OPEN_ENDS = ("ActiveDeadlineExceeded", "StartFailed")
 
 
+def has(*states: str) -> Callable[[Any], bool]:
+    """Precondition: there is a run directory in one of `states`."""
+    return lambda machine: any(run.state in states for run in machine.world.runs.values())
+
+
+def has_jobs(machine: Any) -> bool:
+    """Precondition: there is a BatchJob."""
+    return any(kind == "BatchJob" for kind, _ in machine.world.objects)
+
+
+def is_stopped(machine: Any) -> bool:
+    """Precondition: somebody asked for the stop of what runs."""
+    return any(run.state == "running" and run.stop for run in machine.world.runs.values())
+
+
 class WorldMachine(RuleBasedStateMachine):
     """See the module."""
 
@@ -49,8 +64,10 @@ class WorldMachine(RuleBasedStateMachine):
         self.granted: set[str] = set()
         self.tasks: list[asyncio.Task[None]] = []
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(limits=st.lists(st.sampled_from([None, 1, 1, 2]), min_size=3, max_size=3))
+    def begin(self, limits: list[int | None]) -> None:
+        for name, limit in zip(QUEUES, limits, strict=True):
+            self.declare(name, limit, False)
         self._restart()
 
     def _restart(self) -> None:
@@ -120,13 +137,20 @@ class WorldMachine(RuleBasedStateMachine):
         lost=st.sampled_from(["Restart", "Fail", "Manual"]),
         limit=st.integers(0, 2),
         more=st.sampled_from([{}, {}, {}, {"suspend": True}, {"ttlAfterFinished": "20s"}, {"activeDeadline": "30m"}]),
+        run=st.booleans(),
     )
-    def create(self, queue: str, priority: int, retry: int, lost: str, limit: int, more: dict[str, Any]) -> None:
+    def create(
+        self, queue: str, priority: int, retry: int, lost: str, limit: int, more: dict[str, Any], run: bool
+    ) -> None:
+        """`run`: and let the controller do what there is to do."""
         self.names += 1
         spec = {"queue": queue, "priority": priority, "retry": {"limit": retry}, "onLost": lost, "lossLimit": limit}
         self.world.create("BatchJob", f"job-{self.names}", {"command": ["true"]} | spec | more)
+        if run:
+            self.quiesce(begin=True)
 
     @rule(pick=PICK, change=st.sampled_from(["suspend", "resume", "cancel", "urgent", "queue a", "edit"]))
+    @precondition(has_jobs)
     def edit(self, pick: int, change: str) -> None:
         job = self._pick(pick)
         if job is None or (change == "queue a" and job.status.attempt is not None):
@@ -142,6 +166,7 @@ class WorldMachine(RuleBasedStateMachine):
         self.world.edit("BatchJob", job.metadata.name, changes[change])
 
     @rule(pick=PICK, action=st.sampled_from(["Restart", "Fail"]))
+    @precondition(has_jobs)
     def answer(self, pick: int, action: str) -> None:
         """A person who looked: they decide about what they know to be over."""
         job = self._pick(pick)
@@ -153,11 +178,13 @@ class WorldMachine(RuleBasedStateMachine):
         return not any(attempt.job_uid == job.metadata.uid for attempt in self.world.live())
 
     @rule(pick=PICK)
+    @precondition(has_jobs)
     def wipe(self, pick: int) -> None:
         if (job := self._pick(pick)) is not None:
             self.world.wipe_status(job.metadata.name)
 
     @rule(pick=PICK)
+    @precondition(has_jobs)
     def delete(self, pick: int) -> None:
         if (job := self._pick(pick)) is not None:
             self.world.delete("BatchJob", job.metadata.name)
@@ -198,18 +225,21 @@ class WorldMachine(RuleBasedStateMachine):
     # --- the world
 
     @rule(pick=PICK)
+    @precondition(has("built"))
     def let_go(self, pick: int) -> None:
         attempt = self._run(pick, "built")
         if attempt is not None and self.world.runs[attempt].supervised:
             self.world.begin(attempt)
 
     @rule(pick=PICK, code=st.sampled_from([0, 0, 7]), left=st.sampled_from([0, 0, 0, 2]))
+    @precondition(has("running"))
     def end(self, pick: int, code: int, left: int) -> None:
         if (attempt := self._run(pick, "running")) is not None:
             self.world.end(attempt, code, left=left)
             self._call(lambda: self.controller.wake(attempt))
 
     @rule(pick=PICK, obeys=st.booleans())
+    @precondition(is_stopped)
     def stop(self, pick: int, obeys: bool) -> None:
         attempt = self._run(pick, "running")
         if attempt is not None and self.world.runs[attempt].stop:
@@ -217,28 +247,33 @@ class WorldMachine(RuleBasedStateMachine):
             self.world.end(attempt, 0 if obeys else 143)
 
     @rule(pick=PICK)
+    @precondition(is_stopped)
     def journal(self, pick: int) -> None:
         attempt = self._run(pick, "running")
         if attempt is not None and self.world.runs[attempt].stop:
             self.world.journal(attempt)
 
     @rule(pick=PICK)
+    @precondition(has("built", "running"))
     def supervisor_dies(self, pick: int) -> None:
         if (attempt := self._run(pick, "built", "running")) is not None:
             self.world.runs[attempt].supervised = False
 
     @rule(pick=PICK)
+    @precondition(has("running"))
     def vanish(self, pick: int) -> None:
         """Command and recorder are killed together: there is no exit record."""
         if (attempt := self._run(pick, "running")) is not None:
             self.world.runs[attempt].state, self.world.runs[attempt].supervised = "gone", False
 
     @rule()
+    @precondition(has("built", "running"))
     def reboot(self) -> None:
         self.world.reboot()
         self._restart()
 
     @rule(pick=PICK, unreadable=st.booleans())
+    @precondition(has("built", "running", "ended", "never", "gone"))
     def spoil(self, pick: int, unreadable: bool) -> None:
         attempt = self._run(pick, "built", "running", "ended", "never", "gone")
         if attempt is not None:
@@ -331,9 +366,9 @@ class WorldMachine(RuleBasedStateMachine):
 
     # --- whatever happened, it comes to rest
 
-    @rule()
-    def quiesce(self) -> None:
-        """2.3: no slot stays free while somebody could use it."""
+    @rule(begin=st.booleans())
+    def quiesce(self, begin: bool) -> None:
+        """2.3: no slot stays free while somebody could use it. `begin`: what is launched begins."""
         self._call(self.controller.deliver)
         for _ in range(200):
             self._call(self.controller.deliver)
@@ -341,6 +376,8 @@ class WorldMachine(RuleBasedStateMachine):
                 self._spin(0.06)
                 if not self.controller.queue.depth().ready:
                     break
+        for attempt in [a for a, run in self.world.runs.items() if run.state == "built" and run.supervised and begin]:
+            self.world.begin(attempt)
         if self.controller.scheduler.closed_for:
             return
         total = self._counted()
@@ -376,7 +413,7 @@ class WorldMachine(RuleBasedStateMachine):
             self._spin(5.0)
             self._call(self.controller.sweep)
         unfinished = [(job.metadata.name, job.status) for job in self._jobs() if not step.finished(job.status)]
-        assert not unfinished, unfinished
+        assert not unfinished, (unfinished, self.controller.scheduler.closed_for, self._held())
         self._after_rest()
 
     def _benign(self) -> None:
@@ -417,5 +454,5 @@ def _number(status: BatchJobStatus) -> int:
 
 TestWorld = WorldMachine.TestCase
 TestWorld.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=80, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
