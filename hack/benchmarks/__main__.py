@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from benchmarks import files, idle, memory, reattach, recovery, throughput
 from benchmarks.result import MARKDOWN_HEAD, Result
 from benchmarks.rig import Options
 
-BENCHMARKS: dict[str, Callable[[Options], Awaitable[Result]]] = {
+BENCHMARKS: dict[str, Callable[[Options], Coroutine[Any, Any, Result]]] = {
     "throughput": throughput.run,
     "recovery": recovery.run,
     "reattach": reattach.run,
@@ -49,7 +51,10 @@ def main() -> int:
 
 
 async def _run(name: str, options: Options) -> Result:
-    return await BENCHMARKS[name](options)
+    """SIGTERM ends it as Ctrl-C does: everything that was started is stopped first."""
+    work = asyncio.create_task(BENCHMARKS[name](options))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
+    return await work
 
 
 def _together(results: list[Result]) -> Result:

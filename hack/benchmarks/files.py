@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.result import Result, at_most, machine
-from benchmarks.rig import Options, say
+from benchmarks.result import Result, at_most, machine, say
+from benchmarks.rig import Options
 from controller.files.atomic import fsync_directory, write_all, write_atomic
 
 SIZES = {"256B": 256, "4KiB": 4096, "64KiB": 65536, "1MB": 1_000_000}

@@ -6,8 +6,8 @@ import asyncio
 import time
 
 from benchmarks import audit, running
-from benchmarks.result import Result, at_most
-from benchmarks.rig import Options, rig, say
+from benchmarks.result import Result, at_most, say
+from benchmarks.rig import Options, rig
 
 FINISHED, RUNNING = 10_000, 100
 NAMESPACE = "idle"

@@ -12,8 +12,8 @@ import signal
 from benchmarks import running
 from benchmarks.child import Controller
 from benchmarks.processes import pss_mb
-from benchmarks.result import Result, at_most
-from benchmarks.rig import Options, Rig, names, rig, say
+from benchmarks.result import Result, at_most, say
+from benchmarks.rig import Options, Rig, names, rig
 
 SIZES = (1000, 10_000)
 RUNNING = 20
@@ -42,10 +42,10 @@ async def run(options: Options) -> Result:
         result.add(rss_mb_0=await _settled(controller))
         await bench.namespace(NAMESPACE)
         await bench.queue(NAMESPACE, 1, paused=True)
-        have = 0
+        have = queued = 0
         for size in sorted({options.at_most(size) for size in SIZES}):
             say(f"memory: {size} objects")
-            await _grow(bench, have, size)
+            queued += await _grow(bench, names(size)[have:], queued)
             have = size
             result.add(**{f"rss_mb_{size}": await _settled(controller)})
         controller.end(signal.SIGKILL)
@@ -60,12 +60,14 @@ def _shares(jobs: dict[str, running.Processes]) -> dict[str, float]:
     return {f"pss_mb_per_job_{len(shares)}": sum(shares) / len(shares)}
 
 
-async def _grow(bench: Rig, have: int, size: int) -> None:
-    new = names(size)[have:]
+async def _grow(bench: Rig, new: list[str], queued: int) -> int:
+    """Make the jobs `new` and finish half of them; returns how many of them stay queued."""
     finished = new[: len(new) // 2]
+    more = len(new) - len(finished)
     await bench.create(NAMESPACE, new, ["true"])
     await bench.finish(NAMESPACE, finished)
-    await bench.until(NAMESPACE, "all jobs are recorded", ("Queued", "Succeeded"))
+    await bench.until(NAMESPACE, "all jobs are recorded", ("Queued", "Succeeded"), queued + more, 0)
+    return more
 
 
 async def _settled(controller: Controller) -> float:

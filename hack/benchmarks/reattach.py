@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 
 from benchmarks import audit, running
-from benchmarks.result import Result, at_least, at_most
-from benchmarks.rig import Options, rig, say
+from benchmarks.result import Result, at_least, at_most, say
+from benchmarks.rig import Options, rig
 
 JOBS = 100
 TARGETS = {"reattach_s": at_most(2), "writes": at_most(0), "same_processes_share": at_least(1)}

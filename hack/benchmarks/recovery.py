@@ -12,8 +12,8 @@ import time
 
 from benchmarks import audit
 from benchmarks.child import Controller
-from benchmarks.result import Result, at_most
-from benchmarks.rig import LIMIT_SECONDS, Options, Rig, names, rig, say
+from benchmarks.result import Result, at_most, say
+from benchmarks.rig import LIMIT_SECONDS, Options, Rig, names, rig
 
 SIZES = (105, 1000, 10_000)
 FOLLOWED = 105  # admissions whose order is compared
@@ -49,7 +49,7 @@ async def _queue_and_kill(bench: Rig, size: int) -> dict[str, float]:
     await bench.queue(NAMESPACE, 1, paused=True)
     began = time.monotonic()
     await bench.create(NAMESPACE, names(size), ["true"])
-    await bench.until(NAMESPACE, "all jobs are recorded as Queued", ("Queued",))
+    await bench.until(NAMESPACE, "all jobs are recorded as Queued", ("Queued",), size, 0)
     queued = size / (time.monotonic() - began)
     await bench.audit.quiet()
     controller.end(signal.SIGKILL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,11 @@ from typing import Any, Literal
 
 from controller.local.binaries import ETCD_VERSION, KUBERNETES_VERSION
 from controller.local.home import file_system
+
+
+def say(text: str) -> None:
+    """Progress, on stderr: stdout is for the result."""
+    print(text, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,10 @@ class Result:
     machine: dict[str, Any] = field(default_factory=dict)
 
     def add(self, **figures: float) -> None:
-        """Add figures; their unit stands in the name."""
-        self.figures |= {name: round(float(figure), 4) for name, figure in figures.items()}
+        """Add figures; their unit stands in the name. They are said at once, in case the rest fails."""
+        new = {name: round(float(figure), 4) for name, figure in figures.items()}
+        self.figures |= new
+        say("".join(f"  {name} {figure:g}\n" for name, figure in new.items()).rstrip("\n"))
 
     @property
     def met(self) -> dict[str, bool]:

@@ -32,7 +32,7 @@ async def start(bench: Rig, count: int) -> dict[str, Processes]:
     await bench.namespace(NAMESPACE)
     await bench.queue(NAMESPACE, count)
     await bench.create(NAMESPACE, names(count), COMMAND)
-    await bench.until(NAMESPACE, "all jobs run", ("Running",))
+    await bench.until(NAMESPACE, "all jobs run", ("Running",), 0, count)
     return found(bench.home)
 
 

@@ -13,8 +13,8 @@ from datetime import datetime
 
 from benchmarks import audit
 from benchmarks.child import Controller
-from benchmarks.result import Result, at_least, at_most, percentile
-from benchmarks.rig import Object, Options, Rig, names, rig, say
+from benchmarks.result import Result, at_least, at_most, percentile, say
+from benchmarks.rig import Object, Options, Rig, names, rig
 
 JOBS, CONCURRENCY = 1000, 16
 SECOND_JOBS, SECOND_CONCURRENCY = 600, 128  # jobs of one second: 60 a second need at least 60 at once
@@ -74,10 +74,10 @@ async def _play(bench: Rig, controller: Controller, scene: Scene) -> dict[str, f
     opened = time.time()
     await bench.create(scene.name, names(scene.jobs), list(scene.command))
     if scene.paused:
-        await bench.until(scene.name, "all jobs are recorded as Queued", ("Queued",))
+        await bench.until(scene.name, "all jobs are recorded as Queued", ("Queued",), scene.jobs, 0)
         opened = time.time()
         await bench.unpause(scene.name)
-    jobs = await bench.until(scene.name, "all jobs have ended", FINISHED)
+    jobs = await bench.until(scene.name, "all jobs have ended", FINISHED, 0, 0)
     await bench.audit.quiet()
     own = controller.cpu_seconds() - own
     calls = [call for call in bench.audit.since(position) if call.namespace in (scene.name, "")]
