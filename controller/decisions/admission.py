@@ -79,7 +79,6 @@ def cycle(
 
 def _while_free(queue: QueueView, free: Mapping[QueueName, int]) -> Iterator[tuple[Candidate, QueueName]]:
     """The queue's candidates until its slots are used up: a cycle's cost is its admissions, not the queue's length."""
-    for waiting in queue.candidates:
-        if free[queue.name] == 0:
-            return
+    candidates = iter(queue.candidates)
+    while free[queue.name] > 0 and (waiting := next(candidates, None)) is not None:
         yield waiting, queue.name
