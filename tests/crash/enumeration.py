@@ -107,7 +107,7 @@ class Enumeration:
     def _summary(self, whole: Result, step: int, seconds: float) -> str:
         crashes = [site(crossing) for result in self.results for crossing in result.killed_before]
         crossed = {site(one) for result in self.results for crossings in result.crossings for one in crossings}
-        taken = "each" if step == 1 else f"each {step}th"
+        taken = "each one" if step == 1 else f"one of {step}"
         return (
             f"{len(self.scenario.kinds)} jobs: {len(whole.crossings[0])} crossings in a run without a crash, "
             f"{taken} taken in {len(self.results)} runs: {len(crashes)} crashes at {len(set(crashes))} "
