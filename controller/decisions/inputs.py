@@ -41,6 +41,7 @@ class Observed:
         granted: the scheduling cycle gave this job a slot.
         blocked: why it cannot start now: (reason, message), or None.
         position: 0-based position in its queue, None where it does not wait.
+        look_again: seconds until it is worth asking whether it still waits, where its wait is not worth a record yet.
         eta: seconds until it starts, None where nothing starts.
         evict: why the attempt has to stop for the sake of the others (OutputLimit: the disk is filling), or "".
         error: what the last action for this job failed with.
@@ -55,6 +56,7 @@ class Observed:
     granted: bool = False
     blocked: tuple[str, str] | None = None
     position: int | None = None
+    look_again: float | None = None
     eta: float | None = None
     evict: str = ""
     error: HoldfastError | None = None

@@ -145,6 +145,8 @@ def _queued(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host, n
         return Plan(status, wake_after=backing_off)
     if seen.blocked is None and status.phase is Phase.QUEUED and status.reason not in PASSING:
         return Plan(status)
+    if seen.blocked is None and status.phase is None and seen.look_again is not None:
+        return Plan(status, wake_after=seen.look_again)
     reason, message = seen.blocked or ("Waiting", "waits for its turn in the queue")
     new = step.waiting(job, status, now, reason, message)
     return Plan(_placed(_sequenced(new, seen), status, seen, now))

@@ -126,6 +126,7 @@ class JobReconciler:
         position = None if job.status.phase is not None else parts.scheduler.books.position(uid)
         name = (job.metadata.namespace, job.spec.queue)
         eta = parts.scheduler.books.eta(name, position, parts.scheduler.host_limit) if position is not None else None
+        again = parts.scheduler.pace.look_again(uid, position) if position is not None else None
         memory = self._memory.get(uid) or _Memory()
         failed, error = memory.error or (None, None)
         seen = Observed(
@@ -137,6 +138,7 @@ class JobReconciler:
             granted=granted,
             blocked=blocked,
             position=position,
+            look_again=again,
             eta=eta,
             evict=memory.evict,
             error=error if attempt is not None and attempt.number == failed else None,

@@ -21,6 +21,7 @@ from controller.executors.base import AttemptId
 from controller.kube.store import Change, ChangeType
 from controller.reconcile.books import Books
 from controller.reconcile.index import AttemptIndex
+from controller.reconcile.pace import Pace
 from controller.reconcile.workqueue import HIGH, NORMAL, WorkQueue
 
 CYCLE_SECONDS = 0.05  # at most 20 cycles a second (design 4)
@@ -40,6 +41,7 @@ class Scheduler:
 
     def __init__(self, queue: WorkQueue, index: AttemptIndex, host_limit: int) -> None:
         self.books = Books()
+        self.pace = Pace()
         self.host_limit = host_limit
         self._queue = queue
         self._index = index
@@ -220,6 +222,7 @@ class Scheduler:
             job_key = Key("BatchJob", waiting.namespace, waiting.name)
             if (queue := self.books.queue_of(waiting.uid)) is not None:
                 self._granted[waiting.uid] = (queue, waiting)
+                self.pace.started(waiting.uid)
                 self._queue.add(job_key, HIGH)
 
     def _startable(self, waiting: Candidate) -> bool:
@@ -233,6 +236,7 @@ class Scheduler:
         uid = job.metadata.uid
         self._granted.pop(uid, None)
         self._sequences.pop(uid, None)
+        self.pace.forget(uid)
         self._holding.discard(uid)
         self._place(uid, True)
         if (key := self._owners.pop(uid, None)) is not None:
