@@ -6,10 +6,8 @@ running clients stay trusted. Keys are 0600. All of it lies below `Home.pki`.
 
 from __future__ import annotations
 
-import base64
 import ipaddress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import yaml
 from cryptography import x509
@@ -71,24 +69,17 @@ def ensure(home: Home, now: datetime | None = None) -> frozenset[str]:
 
 
 def kubeconfig(home: Home, client: str, server: str) -> bytes:
-    """A kubeconfig with everything in it, for the client certificate `client` at the URL `server`."""
+    """A kubeconfig for the client certificate `client` at the URL `server`.
 
-    def embedded(path: Path) -> str:
-        return base64.b64encode(path.read_bytes()).decode()
-
-    user = {
-        "client-certificate-data": embedded(home.crt(client)),
-        "client-key-data": embedded(home.key(client)),
-    }
+    It names files instead of holding their content: the official Python client writes embedded keys to temporary files,
+    which stay in TMPDIR when its process is killed. `kubectl config view --raw --flatten` makes one to carry elsewhere.
+    """
+    user = {"client-certificate": str(home.crt(client)), "client-key": str(home.key(client))}
+    cluster = {"server": server, "certificate-authority": str(home.crt("ca"))}
     content = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [
-            {
-                "name": "holdfast",
-                "cluster": {"server": server, "certificate-authority-data": embedded(home.crt("ca"))},
-            }
-        ],
+        "clusters": [{"name": "holdfast", "cluster": cluster}],
         "users": [{"name": client, "user": user}],
         "contexts": [{"name": "holdfast", "context": {"cluster": "holdfast", "user": client, "namespace": "default"}}],
         "current-context": "holdfast",

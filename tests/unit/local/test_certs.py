@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -72,8 +71,9 @@ def test_a_pair_torn_by_a_crash_is_replaced(pki: Home) -> None:
     assert certs.ensure(pki) == {"serving"}
 
 
-def test_kubeconfig_needs_no_other_file(pki: Home) -> None:
+def test_kubeconfig_names_the_files_of_its_client(pki: Home) -> None:
+    """Requirement 3.7: a client that is killed leaves no copy of the key in TMPDIR, as it does of an embedded one."""
     config = yaml.safe_load(certs.kubeconfig(pki, "admin", "https://127.0.0.1:1"))
     user = config["users"][0]["user"]
-    assert base64.b64decode(user["client-key-data"]) == pki.key("admin").read_bytes()
+    assert Path(user["client-key"]).read_bytes() == pki.key("admin").read_bytes()
     assert config["clusters"][0]["cluster"]["server"] == "https://127.0.0.1:1"
