@@ -13,7 +13,7 @@ from controller.decisions import status as step
 from controller.decisions.inputs import Observed
 from controller.decisions.job import decide
 from controller.decisions.observed import Evidence, Observation
-from controller.decisions.plan import Launch, Plan, Release, Stop, Supervise, Void
+from controller.decisions.plan import Launch, Plan, Stop, Supervise, Void
 from tests.unit.builders import (
     ABSENT,
     GONE,
@@ -248,16 +248,12 @@ def world(plan: Plan, found: Observation | None) -> Observation | None:
     """What a benign world shows after `plan` was acted on: everything asked for works."""
     for action in plan.actions:
         match action:
-            case Launch():
+            case Launch() | Supervise():
                 return alive()
             case Stop():
                 return ended(143, reason="Stopped")
             case Void():
                 return never_started()
-            case Supervise():
-                return alive()
-            case Release():
-                return None
     return None if found is None else ended(0)
 
 

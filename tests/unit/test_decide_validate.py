@@ -1,0 +1,65 @@
+"""What the API server cannot judge ends the job with the field's name (1.2), and merge patches (RFC 7386)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from controller.api.batchjob_status import Phase
+from controller.decisions.job import decide
+from controller.decisions.validate import invalid
+from controller.reconcile.merge import difference
+from tests.unit.builders import HOST, at, job, seen
+from tests.unit.world import merged
+
+ENABLED = frozenset({"Process"})
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "field"),
+    [
+        ({"executor": "Pod"}, "ExecutorNotEnabled", "spec.executor"),
+        ({"deadline": "0s"}, "InvalidSpec", "spec.deadline"),
+        ({"retry": {"backoff": "2m", "maxBackoff": "1m"}}, "InvalidSpec", "spec.retry.backoff"),
+        ({"limits": {"memory": "512"}}, "InvalidSpec", "spec.limits.memory"),
+        ({"limits": {"cpu": "0"}}, "InvalidSpec", "spec.limits.cpu"),
+        ({"limits": {"outputBytes": "0"}}, "InvalidSpec", "spec.limits.outputBytes"),
+        ({"command": [""]}, "InvalidSpec", "spec.command[0]"),
+    ],
+)
+def test_a_combination_that_cannot_run_ends_the_job(spec: dict[str, Any], reason: str, field: str) -> None:
+    """1.2: Failed with reason and a message that names the field; nothing is started, nothing is repeated."""
+    declared = job().with_spec(**spec).build()
+    found = invalid(declared.spec, ENABLED)
+    assert found is not None
+    assert found[0] == reason and found[1].startswith(field)
+    plan = decide(declared, seen(granted=True), HOST, at(1))
+    assert (plan.status.phase, plan.status.reason, plan.actions) == (Phase.FAILED, reason, ())
+
+
+def test_what_can_run_is_let_through() -> None:
+    """1.2"""
+    spec = {"deadline": "1ms", "limits": {"memory": "1Mi", "cpu": "10m", "outputBytes": "1Ki"}, "args": [""]}
+    assert invalid(job().with_spec(**spec).build().spec, ENABLED) is None
+    assert invalid(job().with_spec(executor="Pod").build().spec, ENABLED | {"Pod"}) is None
+
+
+SCALARS = st.sampled_from([True, False, "", "x", 2, 3])
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from("abc"), inner, max_size=3)),
+    max_leaves=12,
+)
+OBJECTS = st.dictionaries(st.sampled_from("abcd"), VALUES, max_size=4)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(OBJECTS, OBJECTS)
+def test_a_patch_makes_the_new_from_the_old(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """10.1: and is empty exactly where nothing changed."""
+    patch = difference(old, new)
+    assert merged(old, patch) == new
+    assert (patch == {}) == (old == new)
