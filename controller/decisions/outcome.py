@@ -13,6 +13,7 @@ from controller.decisions import status as step
 from controller.decisions.observed import Evidence, ExitRecord, Observation
 from controller.decisions.plan import Note
 
+STOPPED_WITH_THE_PLANE = "Stopped"  # journalled by `holdfast down --stop-jobs`, never recorded in a status
 CANCELED, SUSPENDED, ACTIVE_DEADLINE = "Canceled", "Suspended", "ActiveDeadlineExceeded"
 
 # A start that failed for these will fail again: repeating cannot help, only another manifest or file can.
@@ -58,6 +59,9 @@ def _ended(record: ExitRecord, stop_reason: str) -> Outcome:
     # Whatever the journal's first reason was: a cancel may have come while a suspend stopped the attempt already.
     if ours and (record.reason or record.code != 0):
         return Outcome(_stopped(ours), ours, describe(record), final=ours == ACTIVE_DEADLINE)
+    if record.reason == STOPPED_WITH_THE_PLANE:
+        # Not the command's failure: what follows is what follows a reboot, and it costs no retry.
+        return Outcome(AttemptState.LOST, record.reason, f"stopped by `holdfast down --stop-jobs`: {describe(record)}")
     if record.reason:
         message = record.message or describe(record)
         return Outcome(AttemptState.FAILED, record.reason, message, final=record.reason in PERMANENT)

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from controller.decisions.observed import Evidence
+from controller.decisions.outcome import STOPPED_WITH_THE_PLANE
 from controller.errors import Transient
 from controller.executors.base import AttemptId
 from controller.executors.process.executor import ProcessExecutor
@@ -13,7 +14,6 @@ from controller.executors.process.records import RecordError
 from controller.executors.process.rundir import RunDir
 from controller.recovery.binding import read_identity
 
-REASON = "Stopped"
 DEFAULT_GRACE_SECONDS = 30.0
 # After the grace period the supervisor KILLs until nothing is left; this is for a slow disk.
 MARGIN_SECONDS = 30.0
@@ -36,7 +36,7 @@ async def stop_jobs(home: Path) -> int:
         running = [attempt for attempt in await executor.list_attempts() if await _is_running(executor, attempt)]
         graces = [_grace(runs, attempt) for attempt in running]
         for attempt, grace in zip(running, graces, strict=True):
-            await executor.stop(attempt, REASON, grace)
+            await executor.stop(attempt, STOPPED_WITH_THE_PLANE, grace)
         await _all_ended(executor, running, max(graces, default=0.0) + MARGIN_SECONDS)
     finally:
         executor.close()

@@ -73,12 +73,12 @@ Starting
     launching -> Starting; cancel, suspend, expired: Starting +void
     launching, no supervisor / absent -> Starting +launch; cancel, suspend, expired: Starting +void
     exit 0 -> Succeeded +release
-    exit 7 / exit 143 Stopped -> Failed +release
+    exit 7 -> Failed +release
     ended, processes left -> Starting +stop
     never started -> Queued(NeverStarted) +release; cancel: Canceled +release; suspend: Suspended +release; \
 expired: Failed +release
     not found -> Failed +release; cancel: Canceled +release; suspend: Suspended +release
-    gone -> Queued(Lost) +release
+    gone / exit 143 Stopped -> Queued(Lost) +release
     unknown -> Starting; restart: Queued(Lost) +void +stop; fail: Failed(Lost) +void +stop
 Running
     alive -> Running; cancel, suspend, expired: Stopping +stop
@@ -86,12 +86,12 @@ Running
     alive, no supervisor -> Running +supervise; cancel, suspend, expired: Stopping +supervise +stop
     launching / launching, no supervisor -> Running +void
     exit 0 -> Succeeded +release
-    exit 7 / exit 143 Stopped -> Failed +release
+    exit 7 -> Failed +release
     ended, processes left -> Running +stop
     never started -> Queued(NeverStarted) +release; cancel: Canceled +release; suspend: Suspended +release; \
 expired: Failed +release
     not found -> Failed +release; cancel: Canceled +release; suspend: Suspended +release
-    gone / absent -> Queued(Lost) +release
+    gone / absent / exit 143 Stopped -> Queued(Lost) +release
     unknown -> Running; restart: Queued(Lost) +void +stop; fail: Failed(Lost) +void +stop
 Canceling
     alive / ended, processes left -> Stopping +stop
