@@ -138,7 +138,7 @@ def run_directory(home: Path, job: dict[str, Any], number: int = 1, output: byte
         cwd="/",
         created_at=time.time(),
     )
-    built = build(str(runs), attempt)
+    built = build(str(runs), attempt.id, {"attempt.json": attempt.to_bytes()})
     assert built is not None
     Path(built.output).write_bytes(output)
     return built

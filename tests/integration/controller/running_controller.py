@@ -85,7 +85,13 @@ class RunningController:
         self.wait_ready()
 
     def wait_ready(self, timeout: float = PATIENCE) -> None:
-        soon(lambda: self._running() and self.readyz()[0] == 200, "the controller is ready", timeout)
+        soon(self._is_ready, "the controller is ready", timeout)
+
+    def _is_ready(self) -> bool:
+        status, text = self.readyz() if self._running() else (0, "")
+        tail = self.log.read_text(errors="replace")[-2000:]
+        assert status == 200, f"alive: {self.alive}, /readyz: {status} {text}\nits log ends with:\n{tail}"
+        return True
 
     def readyz(self) -> tuple[int, str]:
         """Status and text of GET /readyz; 0 where nothing answers."""
