@@ -39,7 +39,8 @@ async def _apply_one(home: Home, port: int, path: Path) -> str | None:
 
     content = path.read_bytes()
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    name = yaml.load(content, loader)["metadata"]["name"]
+    manifest = yaml.load(content, loader)
+    name = manifest["metadata"]["name"]
     response = await http.over_tls(
         home,
         port,
@@ -53,7 +54,9 @@ async def _apply_one(home: Home, port: int, path: Path) -> str | None:
     )
     if response.status not in (200, 201):
         return f"{path.name}: {_message(response)}"
-    return await _established(home, port, name)
+    spec = manifest["spec"]
+    collections = [f"/apis/{spec['group']}/{v['name']}/{spec['names']['plural']}?limit=1" for v in spec["versions"]]
+    return await _established(home, port, name) or await _served(home, port, collections)
 
 
 def _message(response: Response) -> str:
@@ -79,3 +82,16 @@ async def _established(home: Home, port: int, name: str) -> str | None:
             message = by_type["NamesAccepted"]["message"]
         await asyncio.sleep(POLL_SECONDS)
     return f"CRD {name} is not established: {message}"
+
+
+async def _served(home: Home, port: int, collections: list[str]) -> str | None:
+    """Established is a promise: for some 100 ms a busy API server still answers 404 for the kind."""
+    deadline = asyncio.get_running_loop().time() + ESTABLISH_SECONDS
+    for collection in collections:
+        while (
+            response := await http.over_tls(home, port, Request(collection, timeout_seconds=REQUEST_SECONDS))
+        ).status != 200:
+            if asyncio.get_running_loop().time() > deadline:
+                return f"{collection} is not served: {_message(response)}"
+            await asyncio.sleep(POLL_SECONDS)
+    return None
