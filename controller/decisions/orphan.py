@@ -57,6 +57,11 @@ def is_over(found: Observation) -> bool:
     return ended and not found.processes_left
 
 
+def is_live(found: Observation) -> bool:
+    """Whether something of the attempt is proved to run or may begin: what a wrong view of the owners would end."""
+    return found.evidence in (Evidence.ALIVE, Evidence.LAUNCHING) or found.processes_left > 0
+
+
 def too_many(ownerless: int, live: int) -> bool:
     """Whether so much looks ownerless at once that more likely the view is wrong than the world."""
     return ownerless > MANY and ownerless > MANY_SHARE * live

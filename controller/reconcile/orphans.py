@@ -12,7 +12,7 @@ from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import AttemptState
 from controller.api.keys import Key
 from controller.decisions.observed import Evidence
-from controller.decisions.orphan import Owner, decide_orphan, is_over, too_many
+from controller.decisions.orphan import Owner, decide_orphan, is_live, is_over, too_many
 from controller.decisions.plan import Release, Stop, Void
 from controller.executors.base import AttemptId, Executor
 from controller.kube.client import Api
@@ -55,13 +55,15 @@ class OrphanReconciler:
     async def sweep(self, queue: WorkQueue) -> None:
         """Queue a look at every directory that no recorded status names; count what lives without an owner."""
         ownerless = self.ownerless()
-        live = [attempt for attempt in ownerless if not is_over(await self._executor.observe(attempt))]
+        live = [attempt for attempt in ownerless if is_live(await self._executor.observe(attempt))]
         self._metrics.orphans.labels("run_directory").set(len(ownerless))
         self._metrics.orphans.labels("process").set(len(live))
-        self.held_for_a_person = too_many(len(live), len(live) + len(self._scheduler.held_keys()))
+        # A deletion that was told while we watched explains its attempts; one that only looks so does not.
+        strange = sum(not self._scheduler.told_gone(attempt.job_uid) for attempt in live)
+        self.held_for_a_person = too_many(strange, len(live) + len(self._scheduler.held_keys()))
         if self.held_for_a_person:
             text = "nothing of them is touched until a person says so: holdfast adopt"
-            _log.error("too many running attempts have no BatchJob", ownerless=len(live), hint=text)
+            _log.error("too many running attempts have no BatchJob", ownerless=strange, hint=text)
         for attempt in self._index.attempts():
             job = self._job(attempt)
             if job is None or not _kept(job, attempt) or _given_up(job, attempt):
@@ -156,6 +158,8 @@ class OrphanReconciler:
     def _forget(self, attempt: AttemptId) -> None:
         self._index.remove(attempt)
         self._scheduler.release(attempt)
+        if not self._index.known(attempt.job_uid):
+            self._scheduler.forget_deletion(attempt.job_uid)
 
     def _job(self, attempt: AttemptId) -> BatchJob | None:
         key = self._scheduler.owner(attempt.job_uid)

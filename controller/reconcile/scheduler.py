@@ -49,6 +49,7 @@ class Scheduler:
         self._sequences: dict[str, int] = {}
         self._owners: dict[str, Key] = {}  # uid -> key of every BatchJob in the store
         self._holding: set[str] = set()
+        self._told_gone: set[str] = set()  # uids of jobs deleted while we watched, that left run directories
         self._held_back: dict[str, asyncio.TimerHandle] = {}
         self._gate: set[Key] = set()
         self._unplaced: set[str] = set()  # uids of waiting jobs whose sequence is not known yet
@@ -163,6 +164,14 @@ class Scheduler:
         """The key of the BatchJob with this uid in the store; None is no proof that it is gone."""
         return self._owners.get(uid)
 
+    def told_gone(self, uid: str) -> bool:
+        """Whether the job's deletion was told while we watched, with its run directories at hand."""
+        return uid in self._told_gone
+
+    def forget_deletion(self, uid: str) -> None:
+        """Nothing of the deleted job is left."""
+        self._told_gone.discard(uid)
+
     # --- the gate
 
     def shut(self, reason: str, message: str) -> None:
@@ -244,6 +253,8 @@ class Scheduler:
         name = (job.metadata.namespace, job.spec.queue)
         self.books.remove(uid)
         recorded = step.active(job.status)
+        if self._index.known(uid):
+            self._told_gone.add(uid)
         numbers = set(self._index.known(uid) or ()) | ({recorded.number} if recorded else set())
         for number in sorted(numbers):
             attempt = AttemptId(uid, number)
