@@ -93,9 +93,11 @@ class WorldMachine(WorldDriver):
     @rule(pick=PICK, action=st.sampled_from(["Restart", "Fail"]))
     @precondition(has_jobs)
     def answer(self, pick: int, action: str) -> None:
-        """A person who looked: they decide about what they know to be over."""
+        """A person who looked: they decide about what they know to be over, and stay with it."""
         job = self._pick(pick)
         if job is not None and job.status.attempt is not None and self._proved_over(job):
+            if job.spec.decision is not None and job.spec.decision.attempt == job.status.attempt.number:
+                return
             answer = {"attempt": job.status.attempt.number, "action": action}
             self.world.edit("BatchJob", job.metadata.name, {"decision": answer})
 
