@@ -121,7 +121,7 @@ class Watch:
         try:
             return self._run.read_stop()
         except RecordError as error:
-            return Stop("Stopped", self._attempt.grace_seconds, f"the request was damaged: {error}"[:200])
+            return Stop("StopRequestDamaged", self._attempt.grace_seconds, f"the request was damaged: {error}"[:200])
         except OSError:
             return None
 
