@@ -12,6 +12,7 @@ from typing import Any
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import AttemptState, Phase
 from controller.api.jobqueue import JobQueue
+from controller.api.keys import Key
 from controller.decisions.inputs import Host, Observed
 from controller.decisions.observed import Evidence, ExitRecord, Observation
 
@@ -159,6 +160,11 @@ def job(name: str = "a") -> JobBuilder:
         "creationTimestamp": START,
     }
     return JobBuilder(meta)
+
+
+def key(name: str) -> Key:
+    """The key of a BatchJob of the namespace `default`."""
+    return Key("BatchJob", "default", name)
 
 
 def queue(name: str, concurrency: int | None = None, *, paused: bool = False, version: int = 1) -> JobQueue:

@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 from controller.reconcile.pace import FIRST_LOOK_SECONDS, SOON_SECONDS, WINDOW_SECONDS, Pace
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.unit.clock import Clock
 
 
 def test_a_job_just_seen_is_looked_at_again_before_its_wait_is_recorded() -> None:
