@@ -1,7 +1,7 @@
 """The decision about one BatchJob: (declared, recorded, observed, now) -> Plan.
 
 Order of the questions: is it over? was its status lost? does an attempt run? shall it end? may it start?
-Every recorded state has a row here and every row has a way out; `tests/unit/test_decide_table.py` walks them all.
+Every recorded state has a row here and every row has a way out; `tests/unit/test_decide_*.py` walk them all.
 """
 
 from __future__ import annotations

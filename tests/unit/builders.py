@@ -194,6 +194,7 @@ def launching(*, supervised: bool = True) -> Observation:
     return Observation(Evidence.LAUNCHING, supervised=supervised)
 
 
+NOW = at(10)  # when decisions are made, where the moment does not matter
 GONE = Observation(Evidence.GONE, started_at=START)
 ABSENT = Observation(Evidence.ABSENT)
 UNKNOWN = Observation(Evidence.UNKNOWN, message="attempt.json: is not JSON")

@@ -22,6 +22,7 @@ from tests.unit.builders import (
     ABSENT,
     GONE,
     HOST,
+    NOW,
     UNKNOWN,
     JobBuilder,
     alive,
@@ -32,8 +33,6 @@ from tests.unit.builders import (
     never_started,
     seen,
 )
-
-NOW = at(10)
 
 
 def after(declared: BatchJob, look: Observed, seconds: float = 10) -> tuple[BatchJob, Plan]:

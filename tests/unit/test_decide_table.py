@@ -1,68 +1,19 @@
-"""Every recorded state, evidence and wish has a row, and every row has a way out (1.3, 2.4, 2.6, 3.5)."""
+"""Every recorded state, evidence and wish has a row (1.3, 2.4, 2.6, 3.5)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from controller.api.batchjob import BatchJob
-from controller.api.batchjob_status import AttemptState, Phase
-from controller.api.conditions import is_true
 from controller.decisions import status as step
 from controller.decisions.inputs import Observed
 from controller.decisions.job import decide
-from controller.decisions.observed import Evidence, Observation
-from controller.decisions.plan import Launch, Plan, Stop, Supervise, Void
-from tests.unit.builders import (
-    ABSENT,
-    GONE,
-    HOST,
-    UNKNOWN,
-    JobBuilder,
-    alive,
-    at,
-    ended,
-    job,
-    launching,
-    never_started,
-    seen,
-)
-
-NOW = at(10)
-
-ACTIVE = {
-    "Starting": job().starting(),
-    "Running": job().running(),
-    "Canceling": job().stopping("Canceled"),
-    "Suspending": job().stopping("Suspended"),
-    "Expiring": job().stopping("ActiveDeadlineExceeded"),
-    "Evicting": job().stopping("OutputLimit"),
-}
-EVIDENCE = {
-    "alive": alive(),
-    "alive, stop journalled": alive(stop_requested=True),
-    "alive, no supervisor": alive(supervised=False),
-    "launching": launching(),
-    "launching, no supervisor": launching(supervised=False),
-    "exit 0": ended(0),
-    "exit 7": ended(7),
-    "exit 143 Stopped": ended(143, reason="Stopped"),
-    "ended, processes left": ended(0, left=2),
-    "never started": never_started(),
-    "not found": never_started("CommandNotFound"),
-    "gone": GONE,
-    "absent": ABSENT,
-    "unknown": UNKNOWN,
-}
-WISHES: dict[str, Callable[[JobBuilder], JobBuilder]] = {
-    "none": lambda declared: declared,
-    "cancel": JobBuilder.cancel,
-    "suspend": JobBuilder.suspend,
-    "expired": lambda declared: declared.active_deadline("5s"),
-    "restart": lambda declared: declared.decision(1, "Restart"),
-    "fail": lambda declared: declared.decision(1, "Fail"),
-}
+from controller.decisions.observed import Evidence
+from controller.decisions.plan import Plan
+from tests.unit.builders import HOST, NOW, seen
+from tests.unit.decide_states import ACTIVE, EVIDENCE, IDLE, WISHES
 
 # state / evidence [/ evidence] -> phase(attempt state, where another) +action; wish[, wish]: what is different for it
 ROWS = """
@@ -129,23 +80,6 @@ Evicting
     unknown -> Stopping; restart: Queued(Lost) +void +stop; fail: Failed(Lost) +void +stop
 """
 
-IDLE = {
-    "new": job(),
-    "queued": job().queued().sequence(10),
-    "no queue": job().queued("QueueNotFound").sequence(10),
-    "backing off": job().backing_off(60),
-    "backed off": job().backing_off(5),
-    "suspended": job().over(AttemptState.SUSPENDED),
-    "never ran, suspended": job().with_status(phase="Suspended"),
-    "asks a person": job().needs_decision(),
-    "asks about nothing": job().with_status(phase="Waiting"),
-    "lost": job().over(AttemptState.LOST).queued("Lost"),
-    "conditions taken away": job().over(AttemptState.SUCCEEDED),
-    "end taken away": job().over(AttemptState.CANCELED),
-    "succeeded": job().over(AttemptState.SUCCEEDED).finished(),
-    "failed": job().over(AttemptState.FAILED).finished(Phase.FAILED),
-    "canceled": job().finished(Phase.CANCELED),
-}
 # state -> without a slot | with a slot | canceled | suspended | expired
 IDLE_ROWS = {
     "new": "Queued | Starting +launch | Canceled | Suspended | Failed",
@@ -239,64 +173,3 @@ def assert_settled(declared: BatchJob, look: Observed, plan: Plan) -> None:
     assert set(again.actions) <= set(plan.actions)
     if step.active(plan.status) is not None:
         assert again.actions == plan.actions
-
-
-# --- a way out of everything
-
-
-def world(plan: Plan, found: Observation | None) -> Observation | None:
-    """What a benign world shows after `plan` was acted on: everything asked for works."""
-    for action in plan.actions:
-        match action:
-            case Launch() | Supervise():
-                return alive()
-            case Stop():
-                return ended(143, reason="Stopped")
-            case Void():
-                return never_started()
-    return None if found is None else ended(0)
-
-
-def walk_out(builder: JobBuilder, found: Observation | None) -> BatchJob:
-    """Follow decide() through a benign world, with a person who answers what a condition asks."""
-    declared, now = builder.build(), NOW
-    for _ in range(40):
-        newest = declared.status.attempt
-        known = (newest.number,) if newest is not None else ()
-        look = seen(found, known=known, granted=True)
-        plan = decide(declared, look, HOST, now)
-        asks = is_true(plan.status.conditions, "NeedsDecision")
-        declared = declared.model_copy(update={"status": plan.status})
-        if step.finished(plan.status):
-            return declared
-        if plan.status.phase is Phase.WAITING:
-            assert asks
-            spec = builder.decision(newest.number if newest else 1, "Restart").build().spec
-            declared = declared.model_copy(update={"spec": spec})
-        if plan.status.phase is Phase.SUSPENDED and not plan.actions:
-            declared = declared.model_copy(update={"spec": builder.with_spec(suspend=False).build().spec})
-        active = step.active(plan.status)
-        found = world(plan, found if active is not None else None)
-        now = at((now - at(0)).total_seconds() + (plan.wake_after or 60))
-    raise AssertionError(f"no way out: {declared.status}")
-
-
-@pytest.mark.parametrize("wish", ["none", "cancel", "suspend", "expired"])
-def test_every_state_has_a_way_out(wish: str) -> None:
-    """2.6: from every state, under every evidence, a benign world leads to an end."""
-    for builder in ACTIVE.values():
-        for evidence, found in EVIDENCE.items():
-            assert step.finished(walk_out(WISHES[wish](builder), found).status), evidence
-    for builder in IDLE.values():
-        assert step.finished(walk_out(WISHES[wish](builder), None).status)
-
-
-def test_what_is_not_known_asks_a_person_and_goes_on_by_itself_when_it_is() -> None:
-    """1.3, 3.3: Unknown is no proof: the slot stays held, a condition asks, and evidence that returns settles it."""
-    for builder in ACTIVE.values():
-        plan = decide(builder.build(), seen(UNKNOWN), HOST, NOW)
-        assert is_true(plan.status.conditions, "NeedsDecision")
-        assert step.active(plan.status) is not None
-        for found in (value for name, value in EVIDENCE.items() if name != "unknown"):
-            later = builder.build().model_copy(update={"status": plan.status})
-            assert not is_true(decide(later, seen(found), HOST, NOW).status.conditions, "NeedsDecision")
