@@ -13,8 +13,9 @@ from pathlib import Path
 from controller.decisions.observed import Evidence, Observation
 from controller.executors.base import AttemptId, LaunchSpec, Limits
 from controller.executors.process.executor import ProcessExecutor
-from controller.executors.process.identity import send
-from controller.executors.process.rundir import RunDir, is_locked
+from controller.executors.process.identity import of_self, send
+from controller.executors.process.records import Attempt
+from controller.executors.process.rundir import RunDir, build, is_locked
 from controller.executors.process.tree import Scope, members, signal_each
 
 OVER = frozenset({Evidence.ENDED, Evidence.GONE, Evidence.NEVER_STARTED})
@@ -51,6 +52,14 @@ class Host:
     def run(self, spec: LaunchSpec) -> RunDir:
         """The run directory of an attempt."""
         return RunDir.of(str(self.runs), str(spec.attempt))
+
+    def build(self, spec: LaunchSpec, **fields: object) -> RunDir:
+        """Its run directory as a launch leaves it that dies before the supervisor; `fields` go into attempt.json."""
+        me, argv = of_self(), tuple(spec.argv)
+        attempt = Attempt(str(spec.attempt), "state-1", me.machine, me.boot, "n", "j", argv, {}, "/", **fields)  # type: ignore[arg-type]
+        built = build(str(self.runs), attempt.id, {"attempt.json": attempt.to_bytes()})
+        assert built is not None
+        return built
 
     def output(self, spec: LaunchSpec) -> str:
         """What it printed so far."""
