@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from controller.recovery.binding import read_identity, request_adopt
+from controller.errors import Terminal
+from controller.recovery.binding import IDENTITY, read_identity, request_adopt
 from controller.settings import Settings
 
 
@@ -13,15 +16,22 @@ from controller.settings import Settings
 def adopt(yes: bool) -> None:
     """Bind the state directory to the cluster that the controller sees now.
 
-    The controller starts degraded behind another cluster, an older backup of etcd or an empty mount: it starts, stops
-    and removes nothing. Look at what it says (holdfast status), mend it, or adopt the directory as it is.
+    The controller starts degraded behind another cluster, an older backup of etcd, an empty mount or a damaged
+    identity.json: it starts, stops and removes nothing. Look at what it says (holdfast status), mend it, or adopt the
+    directory as it is; a damaged identity.json is set aside.
     """
     home = Settings().home
     if not home.is_dir():
         raise click.ClickException(f"{home} does not exist; set HOLDFAST_HOME to the state directory")
-    identity = read_identity(home)
-    known = f"it knows cluster {identity.cluster}" if identity else "it knows no cluster"
     if not yes:
-        click.confirm(f"{home}: {known}. Take it for the cluster that the controller sees now?", abort=True)
+        click.confirm(f"{home}: {_known(home)}. Take it for the cluster that the controller sees now?", abort=True)
     request_adopt(home)
     click.echo(f"asked the controller of {home} to adopt it; it follows within a second, or at its next start")
+
+
+def _known(home: Path) -> str:
+    try:
+        identity = read_identity(home)
+    except Terminal:
+        return f"its {IDENTITY} is damaged and will be set aside"
+    return f"it knows cluster {identity.cluster}" if identity else "it knows no cluster"

@@ -9,12 +9,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 import uuid
 from pathlib import Path
 
 from controller.decisions.binding import Identity
 from controller.errors import Terminal
-from controller.files.atomic import write_atomic
+from controller.executors.process.rundir import RunDir
+from controller.files.atomic import fsync_directory, write_atomic
 
 LOCK, IDENTITY, ADOPT = "controller.lock", "identity.json", "adopt.json"
 
@@ -59,13 +61,29 @@ def read_identity(home: Path) -> Identity | None:
     """
     path = home / IDENTITY
     try:
-        raw = json.loads(path.read_bytes())
-        return Identity(str(raw["stateId"]), str(raw["cluster"]), int(raw["highestVersion"]))
+        return _parse(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        text = f"{path} is damaged ({error}); if this is the right directory, delete the file and run `holdfast adopt`"
-        raise Terminal("IdentityDamaged", text) from error
+    except OSError as error:
+        raise _damaged(f"{path} cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(f"{path} is damaged ({error})") from error
+
+
+def _parse(data: bytes) -> Identity:
+    raw = json.loads(data)
+    if not isinstance(raw, dict):
+        raise ValueError("not a JSON object")
+    found = raw.get("stateId"), raw.get("cluster"), raw.get("highestVersion")
+    match found:
+        case str(state_id), str(cluster), int(version) if state_id and cluster:
+            return Identity(state_id, cluster, version)
+    raise ValueError("stateId, cluster or highestVersion is missing or no such value")
+
+
+def _damaged(problem: str) -> Terminal:
+    way_out = "put the right file back, or run `holdfast adopt`: it sets this one aside and binds the directory anew"
+    return Terminal("IdentityDamaged", f"{problem}, so it is not known whose directory this is; {way_out}")
 
 
 def write_identity(home: Path, identity: Identity) -> None:
@@ -74,9 +92,43 @@ def write_identity(home: Path, identity: Identity) -> None:
     write_atomic(home / IDENTITY, json.dumps(body).encode())
 
 
-def new_identity(cluster: str, version: int, old: Identity | None = None) -> Identity:
+def new_identity(cluster: str, version: int, state_id: str | None = None) -> Identity:
     """An identity for `cluster`; a directory keeps its state id for ever, so that its attempts stay its own."""
-    return Identity(old.state_id if old else str(uuid.uuid4()), cluster, version)
+    return Identity(state_id or str(uuid.uuid4()), cluster, version)
+
+
+def state_id_of_attempts(runs: Path) -> str | None:
+    """The state id that the run directories carry, None where there are none or they do not agree.
+
+    It outlives identity.json: with it, jobs that run go on as this directory's own after `holdfast adopt`.
+
+    Raises:
+        OSError: the directory of run directories cannot be read.
+    """
+    found = set()
+    for path in runs.iterdir() if runs.is_dir() else ():
+        try:
+            record = RunDir.of(str(runs), path.name).read_attempt()
+        except (ValueError, OSError):
+            continue  # foreign or damaged: it has no say in this, and is set aside later
+        if record is not None:
+            found.add(record.state_id)
+    return found.pop() if len(found) == 1 else None
+
+
+def set_identity_aside(home: Path) -> Path | None:
+    """Keep a damaged identity.json for a person to look at, under a name of its own; None where there is none.
+
+    Raises:
+        OSError: it could not be renamed.
+    """
+    aside = home / f"{IDENTITY}.damaged.{time.time_ns()}"
+    try:
+        (home / IDENTITY).rename(aside)
+    except FileNotFoundError:
+        return None
+    fsync_directory(str(home))
+    return aside
 
 
 def request_adopt(home: Path) -> None:

@@ -12,12 +12,21 @@ import structlog
 from controller.api.batchjob import BatchJob
 from controller.decisions import status as step
 from controller.decisions.binding import Identity, Mismatch, mismatch
-from controller.errors import Transient, Waiting
+from controller.errors import Terminal, Transient, Waiting
 from controller.executors.base import AttemptId
 from controller.kube.client import Api
 from controller.kube.store import Store
 from controller.kube.sync import sync
-from controller.recovery.binding import IDENTITY, adopt_requested, adopted, new_identity, read_identity, write_identity
+from controller.recovery.binding import (
+    IDENTITY,
+    adopt_requested,
+    adopted,
+    new_identity,
+    read_identity,
+    set_identity_aside,
+    state_id_of_attempts,
+    write_identity,
+)
 from controller.settings import Settings
 from controller.telemetry.health import Health
 from controller.telemetry.metrics import Metrics
@@ -43,7 +52,6 @@ async def join(
     """LIST every kind into `store` and bind the state directory; waits as long as it takes.
 
     Raises:
-        Terminal: identity.json is damaged.
         OlderEtcd: etcd was replaced while we waited; the next start finds out and degrades.
     """
     kinds, told = tuple(kinds), ""
@@ -72,9 +80,9 @@ async def _until_adopted(settings: Settings) -> None:
     """Wait for a person, for the file system to be mounted, or long enough that the cluster may tell something else."""
     before = _inodes(settings)
     for _ in range(int(LIST_AGAIN_SECONDS / AGAIN_SECONDS)):
+        await asyncio.sleep(AGAIN_SECONDS)
         if adopt_requested(settings.home) or _inodes(settings) != before:
             return
-        await asyncio.sleep(AGAIN_SECONDS)
 
 
 def _inodes(settings: Settings) -> list[int]:
@@ -84,19 +92,41 @@ def _inodes(settings: Settings) -> list[int]:
 
 
 def _bind(settings: Settings, store: Store, cluster: str, listed: int) -> Identity | Mismatch:
-    recorded = read_identity(settings.home)
-    own, foreign = _unfinished(store, recorded.state_id if recorded else "")
-    why = mismatch(recorded, cluster, listed, foreign, own, _directories(settings))
+    recorded, why = _compare(settings, store, cluster, listed)
     asked = adopt_requested(settings.home)
     if why is not None and not asked:
         return why
-    if recorded is None or why is not None:
-        recorded = new_identity(cluster, listed, recorded)
-        write_identity(settings.home, recorded)
-    if asked:
-        adopted(settings.home)
-        _log.warning("the state directory was adopted", state_id=recorded.state_id, cluster=cluster)
+    try:
+        if recorded is None or why is not None:
+            recorded = _bind_anew(settings, recorded, why, cluster, listed)
+        if asked:
+            adopted(settings.home)
+            _log.warning("the state directory was adopted", state_id=recorded.state_id, cluster=cluster)
+    except OSError as error:
+        where = error.filename or settings.home
+        return Mismatch("StateDirectory", f"{where}: {error.strerror or error}; it must be writable to be bound")
     return recorded
+
+
+def _compare(settings: Settings, store: Store, cluster: str, listed: int) -> tuple[Identity | None, Mismatch | None]:
+    try:
+        recorded = read_identity(settings.home)
+    except Terminal as damage:
+        return None, Mismatch(damage.reason, damage.message)
+    own, foreign = _unfinished(store, recorded.state_id if recorded else "")
+    return recorded, mismatch(recorded, cluster, listed, foreign, own, _directories(settings))
+
+
+def _bind_anew(
+    settings: Settings, recorded: Identity | None, why: Mismatch | None, cluster: str, listed: int
+) -> Identity:
+    """Raises OSError; interrupted anywhere, the next try goes on with it."""
+    if recorded is None and why is not None and (aside := set_identity_aside(settings.home)) is not None:
+        _log.warning("the damaged file was set aside", path=str(aside))
+    state_id = recorded.state_id if recorded else state_id_of_attempts(settings.runs)
+    made = new_identity(cluster, listed, state_id)
+    write_identity(settings.home, made)
+    return made
 
 
 def _unfinished(store: Store, state_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

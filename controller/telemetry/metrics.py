@@ -32,6 +32,7 @@ DEGRADED_REASONS = (
     "OlderBackup",
     "OlderEtcd",
     "EmptyStateDirectory",
+    "IdentityDamaged",
     "MissingRunDirectories",
     "ManyOwnerless",
     "DiskFull",

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from controller.decisions.binding import Identity, mismatch
+from controller.errors import Terminal
+from controller.executors.process.records import Attempt
+from controller.recovery.binding import (
+    IDENTITY,
+    read_identity,
+    set_identity_aside,
+    state_id_of_attempts,
+    write_identity,
+)
 
 ME = Identity("state-1", "cluster-1", 500)
 JOBS = ("default/a", "default/b")
@@ -41,3 +52,49 @@ def test_binding(
     assert (found.reason if found else None) == reason
     if found is not None:
         assert "holdfast adopt" in found.message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00\xff",
+        b"[]",
+        b'"text"',
+        b"{}",
+        b'{"stateId": "a", "cluster": "b"}',
+        b'{"stateId": "", "cluster": "b", "highestVersion": 1}',
+        b'{"stateId": "a", "cluster": null, "highestVersion": 1}',
+        b'{"stateId": "a", "cluster": "b", "highestVersion": "1"}',
+        b"[" * 100_000,
+    ],
+)
+def test_damaged_identity_is_no_identity(tmp_path: Path, content: bytes) -> None:
+    """7.5: a damaged identity.json is told from a missing one, with its path and the way out; nothing is guessed."""
+    (tmp_path / IDENTITY).write_bytes(content)
+    with pytest.raises(Terminal) as caught:
+        read_identity(tmp_path)
+    assert caught.value.reason == "IdentityDamaged"
+    assert str(tmp_path / IDENTITY) in caught.value.message and "holdfast adopt" in caught.value.message
+    aside = set_identity_aside(tmp_path)
+    assert aside is not None and aside.read_bytes() == content
+    assert read_identity(tmp_path) is None and set_identity_aside(tmp_path) is None
+
+
+def test_identity_round_trip(tmp_path: Path) -> None:
+    """Design 9: what was remembered is read back."""
+    write_identity(tmp_path, ME)
+    assert read_identity(tmp_path) == ME
+
+
+def test_state_id_of_attempts(tmp_path: Path) -> None:
+    """7.5: the run directories remember whose they are; where they do not agree nobody knows."""
+    assert state_id_of_attempts(tmp_path / "runs") is None
+    (tmp_path / "runs" / ".quarantine").mkdir(parents=True)
+    assert state_id_of_attempts(tmp_path / "runs") is None
+    for number, state_id in enumerate(("state-1", "state-1", None, "state-2"), 1):
+        run = tmp_path / "runs" / f"0-1.{number}"
+        run.mkdir()
+        record = Attempt(run.name, state_id or "", "m", "b", "ns", "job", ("true",), {}, "/")
+        (run / "attempt.json").write_bytes(record.to_bytes() if state_id else b"garbage")
+        assert state_id_of_attempts(tmp_path / "runs") == ("state-1" if number < 4 else None)

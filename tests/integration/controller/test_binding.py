@@ -144,14 +144,54 @@ def test_run_directories_missing(other_controller: OtherController, jobs: Jobs, 
     assert jobs.finished("runs", "Succeeded")["status"]["attempt"]["number"] == 1
 
 
-def test_damaged_identity(other_controller: OtherController) -> None:
-    """7.5: an identity.json that cannot be read binds nothing: the controller ends and says how to go on."""
+DAMAGE = {"torn": b'{"stateId": "tor', "garbage": b"\x00\xff no json", "empty": b"", "wrong": b'{"stateId": null}'}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damaged_identity(other_controller: OtherController, jobs: Jobs, tmp_path: Path, kind: str) -> None:
+    """7.5: a damaged identity.json degrades the start; adopted, it is set aside and what runs is still our own."""
+    one = other_controller()
+    one.start()
+    identity = one.home / "identity.json"
+    before = json.loads(identity.read_bytes())
+    uid = uid_of(jobs.shell("runs", f"until [ -e {tmp_path}/go ]; do sleep 0.1; done; exit 3"))
+    jobs.running("runs")
+    command = one.command(uid)
+    one.kill()
+    identity.write_bytes(DAMAGE[kind])
+    jobs.create("new")
+    one.spawn()
+    degraded(one, "IdentityDamaged")
+    assert str(identity) in one.readyz()[1]
+    told = [entry for entry in one.log_lines() if entry.get("reason") == "IdentityDamaged"]
+    assert told and str(identity) in told[0]["message"] and "holdfast adopt" in told[0]["message"]
+    assert one.alive and same_process(command) and identity.read_bytes() == DAMAGE[kind]
+    assert "status" not in jobs.get("new")
+    adopt(one)
+    one.wait_ready()
+    assert same_process(command)
+    assert [aside.read_bytes() for aside in one.home.glob("identity.json.damaged.*")] == [DAMAGE[kind]]
+    assert {**json.loads(identity.read_bytes()), "highestVersion": 0} == {**before, "highestVersion": 0}
+    (tmp_path / "go").touch()
+    assert jobs.finished("runs", "Failed")["status"]["attempt"]["exitCode"] == 3
+    jobs.finished("new", "Succeeded")
+    one.restart()
+    assert one.metric("holdfast_bound") == 1
+
+
+def test_repaired_identity(other_controller: OtherController) -> None:
+    """7.3, 7.5: once the right identity.json is back, the controller goes on by itself."""
     one = other_controller()
     one.start()
     one.terminate()
-    (one.home / "identity.json").write_bytes(b'{"stateId": "tor')
-    assert one.spawn().wait(30) == 1
-    assert [entry for entry in one.log_lines() if entry.get("reason") == "IdentityDamaged"]
+    whole = (one.home / "identity.json").read_bytes()
+    (one.home / "identity.json").write_bytes(b"")
+    one.spawn()
+    degraded(one, "IdentityDamaged")
+    (one.home / "repaired").write_bytes(whole)
+    (one.home / "repaired").rename(one.home / "identity.json")
+    one.wait_ready()
+    assert not list(one.home.glob("identity.json.damaged.*"))
 
 
 def test_many_ownerless_attempts_wait_for_a_person(other_controller: OtherController, jobs: Jobs) -> None:
