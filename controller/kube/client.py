@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, TypedDict, Unpack
 from urllib.parse import urlencode
 
 import aiohttp
@@ -30,6 +30,22 @@ MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 BEARER = ["BearerToken"]
+
+
+class Selection(TypedDict, total=False):
+    """What a LIST asks for; without any of these all objects, whole, at the newest version.
+
+    Args:
+        field_selector: as `metadata.name=x`.
+        resource_version: the version to read at, not the newest one.
+        resource_version_match: how `resource_version` is meant; Exact unless given.
+        metadata_only: the objects come without spec and status.
+    """
+
+    field_selector: str
+    resource_version: int
+    resource_version_match: Literal["Exact", "NotOlderThan"]
+    metadata_only: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,28 +126,16 @@ class Api:
         return bool(found["metadata"]["uid"] != uid)
 
     async def pages(
-        self,
-        kind: str,
-        namespace: str | None = None,
-        *,
-        field_selector: str | None = None,
-        resource_version: int | None = None,
-        resource_version_match: str | None = None,
-        metadata_only: bool = False,
+        self, kind: str, namespace: str | None = None, **selection: Unpack[Selection]
     ) -> AsyncIterator[Listing]:
-        """The objects of a kind page by page, all of one version; without a version the newest one.
+        """The objects of a kind page by page, all of one version.
 
         Raises:
             Expired: the version was compacted away, at the first page or while paging.
         """
-        query: dict[str, str | int] = {"limit": PAGE}
-        if field_selector is not None:
-            query["fieldSelector"] = field_selector
-        if resource_version is not None:
-            query["resourceVersion"] = resource_version
-            query["resourceVersionMatch"] = resource_version_match or "Exact"
         path = SERVED[kind].path(namespace)
-        accept = METADATA_ONLY if metadata_only else JSON
+        accept = METADATA_ONLY if selection.get("metadata_only") else JSON
+        query = _query(selection)
         while True:
             answer = await self._call("list", kind, "GET", f"{path}?{urlencode(query)}", accept=accept)
             yield Listing(answer.get("items") or [], int(answer["metadata"]["resourceVersion"]))
@@ -141,15 +145,7 @@ class Api:
             query = {k: v for k, v in query.items() if k not in ("resourceVersion", "resourceVersionMatch")}
             query["continue"] = following
 
-    async def list(
-        self,
-        kind: str,
-        namespace: str | None = None,
-        field_selector: str | None = None,
-        resource_version: int | None = None,
-        resource_version_match: str | None = None,
-        metadata_only: bool = False,
-    ) -> Listing:
+    async def list(self, kind: str, namespace: str | None = None, **selection: Unpack[Selection]) -> Listing:
         """All objects of a kind in one Listing; a LIST that expires while paging is begun anew.
 
         Raises:
@@ -159,14 +155,7 @@ class Api:
             items: list[Object] = []
             version = 0
             try:
-                async for page in self.pages(
-                    kind,
-                    namespace,
-                    field_selector=field_selector,
-                    resource_version=resource_version,
-                    resource_version_match=resource_version_match,
-                    metadata_only=metadata_only,
-                ):
+                async for page in self.pages(kind, namespace, **selection):
                     items += page.items
                     version = page.resource_version
             except Expired:
@@ -260,3 +249,14 @@ class Api:
             raise error_of(f"{verb} {kind} {path}", status, response.headers, data)
         answer: Object = json.loads(data)
         return answer
+
+
+def _query(selection: Selection) -> dict[str, str | int]:
+    """The parameters of a LIST's first page."""
+    query: dict[str, str | int] = {"limit": PAGE}
+    if "field_selector" in selection:
+        query["fieldSelector"] = selection["field_selector"]
+    if "resource_version" in selection:
+        query["resourceVersion"] = selection["resource_version"]
+        query["resourceVersionMatch"] = selection.get("resource_version_match", "Exact")
+    return query
