@@ -26,6 +26,9 @@ MARKER = "HOLDFAST_COMPONENT"
 STOP_SECONDS: Mapping[str, float] = {"controller": 30.0, "controller-manager": 5.0, "apiserver": 15.0, "etcd": 10.0}
 NAMES: tuple[str, ...] = tuple(reversed(list(STOP_SECONDS)))
 ETCD_QUOTA_BYTES = 8 * 1024**3
+# Collecting garbage at every doubling of a small heap is a quarter of the API server's CPU under load; above the limit
+# (soft, see runtime/debug in Go) it collects as often as it has to.
+GO_MEMORY: Mapping[str, str] = {"GOGC": "400", "GOMEMLIMIT": "700MiB"}
 CONTROLLER_MODULE = "controller.cli.main"
 CONTROLLERS = "garbage-collector-controller,namespace-controller,serviceaccount-controller"
 
@@ -66,7 +69,8 @@ def marker_of(home: Home, name: str) -> str:
 
 def _server_environment(home: Home, name: str) -> dict[str, str]:
     """Servers get nothing of the caller's environment but what Go needs."""
-    return {"PATH": "/usr/bin:/bin", "HOME": str(home.path), "TMPDIR": str(home.etcd), MARKER: marker_of(home, name)}
+    own = {"PATH": "/usr/bin:/bin", "HOME": str(home.path), "TMPDIR": str(home.etcd), MARKER: marker_of(home, name)}
+    return own | GO_MEMORY
 
 
 def _version(binary: Path) -> str:
