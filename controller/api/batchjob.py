@@ -12,8 +12,10 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from controller.api.batchjob_status import BatchJobStatus
-from controller.api.crd import Column, Names, Rule
-from controller.api.model import Model, ObjectMeta
+from controller.api.crd import Column, Rule
+from controller.api.kind import Kind
+from controller.api.model import Model
+from controller.api.names import Names
 from controller.api.units import Duration, Quantity
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -234,10 +236,10 @@ class BatchJobSpec(Model):
 IMMUTABLE_ONCE_STARTED = ("command", "args", "queue", "executor", "workingDir")
 
 
-class BatchJob(Model):
+class BatchJob(Kind):
     """A job that is never lost, never started twice, and never without its exit code and output."""
 
-    names: ClassVar[Names] = Names(kind="BatchJob", plural="batchjobs", singular="batchjob", short=("bj",))
+    names: ClassVar[Names] = Names("BatchJob", short=("bj",))
     rules: ClassVar[tuple[Rule, ...]] = (
         *(
             Rule(
@@ -263,6 +265,5 @@ class BatchJob(Model):
         Column("Started", "date", ".status.attempt.startedAt", priority=1),
         Column("Output", "integer", ".status.output.bytes", priority=1),
     )
-    metadata: ObjectMeta
     spec: BatchJobSpec = Field(description="What a user declares.")
     status: BatchJobStatus = Field(default_factory=BatchJobStatus, description="What Holdfast recorded.")

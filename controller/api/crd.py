@@ -8,15 +8,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Names(NamedTuple):
-    """spec.names of a CRD."""
-
-    kind: str
-    plural: str
-    singular: str
-    short: tuple[str, ...]
-
-
 class Rule(NamedTuple):
     """One CEL validation: `x-kubernetes-validations`.
 

@@ -13,8 +13,10 @@ from pydantic import Field
 
 from controller.api.batchjob import DNS_SUBDOMAIN
 from controller.api.conditions import Condition
-from controller.api.crd import Column, Names, Rule
-from controller.api.model import Model, ObjectMeta, Time
+from controller.api.crd import Column, Rule
+from controller.api.kind import Kind
+from controller.api.model import Model, Time
+from controller.api.names import Names
 from controller.api.repository import COMMIT, Prepare
 
 MEMBERS_LENGTH = 20  # jobs named in status.members
@@ -72,11 +74,10 @@ class JobBatchStatus(Model):
     )
 
 
-class JobBatch(Model):
+class JobBatch(Kind):
     """One shared preparation of a repository at one commit."""
 
-    names: ClassVar[Names] = Names(kind="JobBatch", plural="jobbatches", singular="jobbatch", short=("jbatch",))
-    rules: ClassVar[tuple[Rule, ...]] = ()
+    names: ClassVar[Names] = Names("JobBatch", short=("jbatch",))
     columns: ClassVar[tuple[Column, ...]] = (
         Column("Repository", "string", ".spec.repository"),
         Column("Commit", "string", ".spec.commit"),
@@ -85,6 +86,5 @@ class JobBatch(Model):
         Column("Reason", "string", ".status.reason"),
         Column("Age", "date", ".metadata.creationTimestamp"),
     )
-    metadata: ObjectMeta
     spec: JobBatchSpec = Field(description="What is prepared.")
     status: JobBatchStatus = Field(default_factory=JobBatchStatus, description="What Holdfast recorded.")

@@ -7,8 +7,10 @@ from typing import ClassVar
 from pydantic import Field
 
 from controller.api.conditions import Condition
-from controller.api.crd import Column, Names, Rule
-from controller.api.model import Model, ObjectMeta
+from controller.api.crd import Column
+from controller.api.kind import Kind
+from controller.api.model import Model
+from controller.api.names import Names
 
 HEAD_LENGTH = 10  # jobs listed in status.head (requirement 2.2)
 
@@ -55,11 +57,10 @@ class JobQueueStatus(Model):
     )
 
 
-class JobQueue(Model):
+class JobQueue(Kind):
     """How many of its jobs run at once, and whether any start at all."""
 
-    names: ClassVar[Names] = Names(kind="JobQueue", plural="jobqueues", singular="jobqueue", short=("jq",))
-    rules: ClassVar[tuple[Rule, ...]] = ()
+    names: ClassVar[Names] = Names("JobQueue", short=("jq",))
     columns: ClassVar[tuple[Column, ...]] = (
         Column("Concurrency", "integer", ".spec.concurrency"),
         Column("Paused", "boolean", ".spec.paused"),
@@ -67,6 +68,5 @@ class JobQueue(Model):
         Column("Running", "integer", ".status.running"),
         Column("Age", "date", ".metadata.creationTimestamp"),
     )
-    metadata: ObjectMeta
     spec: JobQueueSpec = Field(default_factory=JobQueueSpec, description="What a user declares.")
     status: JobQueueStatus = Field(default_factory=JobQueueStatus, description="What Holdfast recorded.")

@@ -12,8 +12,10 @@ from pydantic import Field
 
 from controller.api.batchjob import DNS_SUBDOMAIN, Argument
 from controller.api.conditions import Condition
-from controller.api.crd import Column, Names, Rule
-from controller.api.model import Model, ObjectMeta, Time
+from controller.api.crd import Column, Rule
+from controller.api.kind import Kind
+from controller.api.model import Model, Time
+from controller.api.names import Names
 from controller.api.units import Duration
 
 # What git check-ref-format(1) allows, less what could be read as an option, a path or a range.
@@ -263,10 +265,10 @@ class RepositoryStatus(Model):
     lock: Lock | None = Field(default=None, description="Who holds it; absent: rebuilt before anything is granted.")
 
 
-class Repository(Model):
+class Repository(Kind):
     """A git remote with a managed mirror, given to jobs under a shared or exclusive lock."""
 
-    names: ClassVar[Names] = Names(kind="Repository", plural="repositories", singular="repository", short=("repo",))
+    names: ClassVar[Names] = Names("Repository", short=("repo",))
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')",
@@ -283,6 +285,5 @@ class Repository(Model):
         Column("Size", "integer", ".status.sizeBytes", priority=1),
         Column("URL", "string", ".spec.url", priority=1),
     )
-    metadata: ObjectMeta
     spec: RepositorySpec = Field(description="What a user declares.")
     status: RepositoryStatus = Field(default_factory=RepositoryStatus, description="What Holdfast recorded.")

@@ -13,8 +13,10 @@ from pydantic import Field
 
 from controller.api.batchjob import DNS_SUBDOMAIN
 from controller.api.conditions import Condition
-from controller.api.crd import Column, Names, Rule
-from controller.api.model import Model, ObjectMeta, Time
+from controller.api.crd import Column, Rule
+from controller.api.kind import Kind
+from controller.api.model import Model, Time
+from controller.api.names import Names
 from controller.api.repository import LockMode
 from controller.api.units import Duration
 
@@ -94,13 +96,10 @@ class RepositoryLockStatus(Model):
     )
 
 
-class RepositoryLock(Model):
+class RepositoryLock(Kind):
     """One claim on one repository, Shared or Exclusive."""
 
-    names: ClassVar[Names] = Names(
-        kind="RepositoryLock", plural="repositorylocks", singular="repositorylock", short=("rlock",)
-    )
-    rules: ClassVar[tuple[Rule, ...]] = ()
+    names: ClassVar[Names] = Names("RepositoryLock", short=("rlock",))
     columns: ClassVar[tuple[Column, ...]] = (
         Column("Repository", "string", ".spec.repository"),
         Column("Mode", "string", ".spec.mode"),
@@ -110,6 +109,5 @@ class RepositoryLock(Model):
         Column("Age", "date", ".metadata.creationTimestamp"),
         Column("Reason", "string", ".status.reason", priority=1),
     )
-    metadata: ObjectMeta
     spec: RepositoryLockSpec = Field(description="What is claimed.")
     status: RepositoryLockStatus = Field(default_factory=RepositoryLockStatus, description="What Holdfast recorded.")

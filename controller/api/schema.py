@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 import yaml
 from pydantic import BaseModel
@@ -17,13 +17,11 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from controller.api.batchjob import BatchJob
-from controller.api.crd import Column, Names, Rule
-from controller.api.jobqueue import JobQueue
+from controller.api.crd import Column, Rule
 from controller.api.keys import GROUP, VERSION
+from controller.api.kind import Kind
+from controller.api.kinds import MODELS
 from controller.api.model import ObjectMeta
-
-KINDS: tuple[type[BaseModel], ...] = (BatchJob, JobQueue)
 
 ALLOWED = frozenset(
     {
@@ -63,23 +61,20 @@ class SchemaError(ValueError):
     """A model says something that the CRD would not say, or does not say what a CRD needs; the message has the path."""
 
 
-def custom_resource_definition(model: type[BaseModel]) -> dict[str, Any]:
+def custom_resource_definition(model: type[Kind]) -> dict[str, Any]:
     """The apiextensions.k8s.io/v1 CustomResourceDefinition of a kind.
-
-    Args:
-        model: has ClassVars `names`, `rules` and `columns`, and fields metadata, spec and status.
 
     Raises:
         SchemaError: see the promises of this module.
     """
-    names: Names = cast("Any", model).names
+    names = model.names
     version = {
         "name": VERSION,
         "served": True,
         "storage": True,
         "schema": {"openAPIV3Schema": openapi(model)},
         "subresources": {"status": {}},
-        "additionalPrinterColumns": [_column(column) for column in cast("Any", model).columns],
+        "additionalPrinterColumns": [_column(column) for column in model.columns],
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -89,7 +84,7 @@ def custom_resource_definition(model: type[BaseModel]) -> dict[str, Any]:
             "group": GROUP,
             "names": {
                 "kind": names.kind,
-                "listKind": f"{names.kind}List",
+                "listKind": names.list_kind,
                 "plural": names.plural,
                 "singular": names.singular,
                 "shortNames": list(names.short),
@@ -126,7 +121,7 @@ def openapi(model: type[BaseModel]) -> dict[str, Any]:
 
 def manifests() -> dict[str, str]:
     """File name in `crds/` -> its content, for every kind."""
-    return {f"{cast('Any', kind).names.plural}.yaml": render(custom_resource_definition(kind)) for kind in KINDS}
+    return {f"{model.names.plural}.yaml": render(custom_resource_definition(model)) for model in MODELS.values()}
 
 
 def render(definition: dict[str, Any]) -> str:

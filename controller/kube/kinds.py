@@ -6,6 +6,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from controller.api.keys import GROUP, VERSION
+from controller.api.names import KINDS, Names
 
 
 class Served(NamedTuple):
@@ -31,8 +32,7 @@ class Served(NamedTuple):
 _OURS = f"/apis/{GROUP}/{VERSION}"
 
 SERVED: dict[str, Served] = {
-    "BatchJob": Served(_OURS, "batchjobs"),
-    "JobQueue": Served(_OURS, "jobqueues"),
+    **{kind: Served(_OURS, Names(kind).plural) for kind in KINDS},
     "ConfigMap": Served("/api/v1", "configmaps"),
     "Secret": Served("/api/v1", "secrets"),
     "Event": Served("/api/v1", "events"),

@@ -16,22 +16,22 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from pydantic import ValidationError
 
 from controller.api.batchjob import BatchJob
-from controller.api.jobqueue import JobQueue
 from controller.api.keys import Key
+from controller.api.kind import Kind
+from controller.api.kinds import MODELS
 from controller.telemetry.metrics import Metrics
 
 HOT = 2000  # models kept parsed
 TOMBSTONE_SECONDS = 600.0
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # a second copy of the spec that nobody reads here
 
-Stored = BatchJob | JobQueue
-MODELS: dict[str, type[BatchJob] | type[JobQueue]] = {"BatchJob": BatchJob, "JobQueue": JobQueue}
+Model = TypeVar("Model", bound=Kind)
 
 _log = structlog.get_logger("controller.kube.store")
 
@@ -57,8 +57,8 @@ class Change:
 
     type: ChangeType
     key: Key
-    old: Stored | None
-    new: Stored | None
+    old: Kind | None
+    new: Kind | None
     edited_before_seen: bool = False
     error: str = ""
 
@@ -90,7 +90,7 @@ class Store:
         self._metrics = metrics
         self._clock = clock
         self._entries: dict[str, dict[Key, _Entry]] = {kind: {} for kind in MODELS}
-        self._hot: OrderedDict[Key, Stored] = OrderedDict()
+        self._hot: OrderedDict[Key, Kind] = OrderedDict()
         self._tombstones: OrderedDict[str, float] = OrderedDict()  # uid -> when
         self._listeners: list[Callable[[Change], None]] = []
         self._corrupt: dict[str, dict[Key, Corrupt]] = {kind: {} for kind in MODELS}
@@ -149,7 +149,7 @@ class Store:
             return self._remove(key, known)
         return self._tell(Change(ChangeType.DELETED, key, None, None)) if aside and aside.uid == uid else None
 
-    def get(self, key: Key) -> Stored | None:
+    def get(self, key: Key) -> Kind | None:
         """The newest version of one object, or None."""
         known = self._entries[key.kind].get(key)
         if known is None:
@@ -158,15 +158,14 @@ class Store:
         self._heat(key, model)
         return model
 
-    def job(self, key: Key) -> BatchJob | None:
-        """The BatchJob of this key, or None."""
+    def find(self, model: type[Model], key: Key) -> Model | None:
+        """The same, by the model of the key's kind."""
         found = self.get(key)
-        return found if isinstance(found, BatchJob) else None
+        return found if isinstance(found, model) else None
 
-    def queue(self, key: Key) -> JobQueue | None:
-        """The JobQueue of this key, or None."""
-        found = self.get(key)
-        return found if isinstance(found, JobQueue) else None
+    def job(self, key: Key) -> BatchJob | None:
+        """The same for the kind that most is about."""
+        return self.find(BatchJob, key)
 
     def keys(self, kind: str) -> list[Key]:
         """The keys of a kind, as they are now."""
@@ -177,7 +176,7 @@ class Store:
         found = {key: (entry.uid, entry.version) for key, entry in self._entries[kind].items()}
         return found | {key: (aside.uid, aside.version) for key, aside in self._corrupt[kind].items()}
 
-    def items(self, kind: str) -> Iterator[tuple[Key, Stored]]:
+    def items(self, kind: str) -> Iterator[tuple[Key, Kind]]:
         """All objects of a kind. Costs 30 µs for each that is not hot: for a first pass, not for every cycle."""
         for key, entry in list(self._entries[kind].items()):
             yield key, self._model(key, entry)
@@ -229,13 +228,13 @@ class Store:
         while self._tombstones and next(iter(self._tombstones.values())) < now - TOMBSTONE_SECONDS:
             self._tombstones.popitem(last=False)
 
-    def _model(self, key: Key, entry: _Entry) -> Stored:
+    def _model(self, key: Key, entry: _Entry) -> Kind:
         model = self._hot.get(key)
         if model is not None and model.metadata.version == entry.version:
             return model
         return MODELS[key.kind].model_validate_json(entry.text)
 
-    def _heat(self, key: Key, model: Stored) -> None:
+    def _heat(self, key: Key, model: Kind) -> None:
         self._hot[key] = model
         self._hot.move_to_end(key)
         if len(self._hot) > HOT:

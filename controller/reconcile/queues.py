@@ -31,7 +31,7 @@ class QueueReconciler:
         Raises:
             Transient: the API server could not take it, or somebody else wrote first.
         """
-        queue = self._store.queue(key)
+        queue = self._store.find(JobQueue, key)
         if queue is None:
             return Result()
         account = self._scheduler.books.account((key.namespace, key.name))

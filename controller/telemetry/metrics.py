@@ -11,11 +11,12 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
+from controller.api.names import KINDS
+
 MAX_QUEUES = 200
 OTHER_QUEUES = "other"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-KINDS = ("BatchJob", "JobQueue")
 RECONCILED = (*KINDS, "Attempt")  # an attempt whose job is not known has a key of its own
 API_KINDS = (*KINDS, "ConfigMap", "Secret", "Event", "Namespace", "CustomResourceDefinition")
 VERBS = ("get", "list", "watch", "create", "patch", "patch_status", "delete")

@@ -117,10 +117,9 @@ class WorldDriver(RuleBasedStateMachine):
 
     def _limit(self, name: str) -> int | None:
         """Slots of a queue as the controller was told; None: only the host's count."""
-        found = self.controller.store.queue(Key("JobQueue", "default", name))
+        found = self.controller.store.find(JobQueue, Key("JobQueue", "default", name))
         if found is None:
             return None if name == "default" else 0
-        assert isinstance(found, JobQueue)
         return 0 if found.spec.paused else found.spec.concurrency
 
     def _held(self) -> dict[str, str]:

@@ -1,0 +1,13 @@
+"""The kinds of our group, each with its model: what CRDs, store and first LIST are made from."""
+
+from __future__ import annotations
+
+from controller.api.batchjob import BatchJob
+from controller.api.jobqueue import JobQueue
+from controller.api.kind import Kind
+from controller.api.names import KINDS
+
+MODELS: dict[str, type[Kind]] = {model.names.kind: model for model in (JobQueue, BatchJob)}
+
+if tuple(MODELS) != KINDS:
+    raise ImportError(f"controller.api.names knows the kinds {KINDS}, there are models of {tuple(MODELS)}")
