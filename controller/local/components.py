@@ -70,7 +70,7 @@ def marker_of(home: Home, name: str) -> str:
 def _server_environment(home: Home, name: str) -> dict[str, str]:
     """Servers get nothing of the caller's environment but what Go needs."""
     own = {"PATH": "/usr/bin:/bin", "HOME": str(home.path), "TMPDIR": str(home.etcd), MARKER: marker_of(home, name)}
-    return own | GO_MEMORY
+    return {**own, **GO_MEMORY}
 
 
 def _version(binary: Path) -> str:
