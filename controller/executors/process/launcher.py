@@ -16,6 +16,7 @@ import sys
 if not __package__:
     sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..")))
 
+import codecs
 import gc
 import signal
 import socket
@@ -68,6 +69,7 @@ def main() -> int:
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os.setsid()
     cgroup.own_directory()
+    codecs.lookup("ascii")  # opening a text file imports it: once here, not in every child
     gc.collect()
     gc.freeze()  # what was loaded stays out of the collector's writes, so that children go on sharing its memory
     with socket.socket(fileno=os.dup(0)) as requests:
