@@ -7,7 +7,7 @@ beside the model they speak of; `crd` turns all of it into `crds/batchjobs.yaml`
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -16,16 +16,9 @@ from controller.api.crd import Column, Rule
 from controller.api.kind import Kind
 from controller.api.model import Model
 from controller.api.names import Names
+from controller.api.repository_use import RepositoryUse
+from controller.api.text import CONFIG_KEY, DNS_SUBDOMAIN, ENV_NAME, NO_NUL, Argument
 from controller.api.units import Duration, Quantity
-
-DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-CONFIG_KEY = r"^[-._a-zA-Z0-9]+$"
-ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"  # dash drops any other name from the environment (design 6)
-
-NO_NUL = r"^[^\x00]*$"  # execve takes strings that end at the first NUL
-
-Argument = Annotated[str, Field(max_length=65536, pattern=NO_NUL)]
 
 
 class ExecutorName(StrEnum):
@@ -207,6 +200,9 @@ class BatchJobSpec(Model):
         default=ExecutorName.PROCESS,
         description="Where attempts run; which are enabled is a setting of the controller.",
     )
+    repository: RepositoryUse | None = Field(
+        default=None, description="Repository that the job works on, in a checkout of its own."
+    )
     limits: JobLimits = Field(default_factory=JobLimits, description="What one attempt may use.")
     deadline: Duration | None = Field(
         default=None, description="Run time of one attempt, after which it is stopped and counts as failed."
@@ -233,7 +229,7 @@ class BatchJobSpec(Model):
     )
 
 
-IMMUTABLE_ONCE_STARTED = ("command", "args", "queue", "executor", "workingDir")
+IMMUTABLE_ONCE_STARTED = ("command", "args", "queue", "repository", "executor", "workingDir")
 
 
 class BatchJob(Kind):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from controller.api.conditions import Condition
 from controller.api.model import Model, Time
+from controller.api.repository_use import RepositoryUsed
 
 HISTORY_LENGTH = 5  # attempts kept in status.history (design 3)
 
@@ -56,6 +57,7 @@ class Attempt(Model):
         default="", description="Identity of the state directory that it was started under.", max_length=64
     )
     host: str = Field(default="", description="Host name, for people.", max_length=253)
+    lock_token: int | None = Field(default=None, description="Fencing token of its repository's lock.", ge=1)
     admitted_at: Time | None = Field(default=None, description="When the start was recorded.")
     started_at: Time | None = Field(default=None, description="When the command was let go.")
     finished_at: Time | None = Field(default=None, description="When it ended.")
@@ -103,4 +105,5 @@ class BatchJobStatus(Model):
     retry_at: Time | None = Field(default=None, description="Not started again before this time.")
     decided: int = Field(default=0, description="Number of the attempt whose spec.decision was carried out.", ge=0)
     finished_at: Time | None = Field(default=None, description="When the job ended.")
+    repository: RepositoryUsed | None = Field(default=None, description="What is known of its repository.")
     output: Output | None = Field(default=None, description="Output of the newest attempt.")

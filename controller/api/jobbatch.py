@@ -11,13 +11,13 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from controller.api.batchjob import DNS_SUBDOMAIN
 from controller.api.conditions import Condition
 from controller.api.crd import Column, Rule
 from controller.api.kind import Kind
 from controller.api.model import Model, Time
 from controller.api.names import Names
-from controller.api.repository import COMMIT, Prepare
+from controller.api.repository import Prepare
+from controller.api.text import COMMIT, DNS_SUBDOMAIN
 
 MEMBERS_LENGTH = 20  # jobs named in status.members
 

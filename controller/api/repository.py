@@ -10,42 +10,20 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from controller.api.batchjob import DNS_SUBDOMAIN, Argument
 from controller.api.conditions import Condition
 from controller.api.crd import Column, Rule
 from controller.api.kind import Kind
 from controller.api.model import Model, Time
 from controller.api.names import Names
+from controller.api.repository_use import LockMode, Push, ref_rules
+from controller.api.text import COMMIT, DNS_SUBDOMAIN, REF, Argument
 from controller.api.units import Duration
 
-# What git check-ref-format(1) allows, less what could be read as an option, a path or a range.
-REF = r"^[A-Za-z0-9_][A-Za-z0-9_.+@/-]*$"
-COMMIT = r"^([0-9a-f]{40}|[0-9a-f]{64})?$"
 URL = r"^((https?|ssh|file)://[^\s\x00-\x1f\x7f]+|[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[^\s:\x00-\x1f-][^\s\x00-\x1f]*)$"
 
 ACTIVITIES_LENGTH = 10  # operations kept in status.activities
 WAITING_LENGTH = 10  # claims listed in status.lock.waiting (requirement 5.6)
 MAX_HOLDERS = 256
-
-
-class LockMode(StrEnum):
-    """How a repository is held; a job without a lock makes no claim."""
-
-    SHARED = "Shared"
-    EXCLUSIVE = "Exclusive"
-
-
-class Push(StrEnum):
-    """Where a job's pushes may end up."""
-
-    NONE = "None"
-    MIRROR = "Mirror"
-    UPSTREAM = "Upstream"
-
-    @property
-    def rank(self) -> int:
-        """A policy allows itself and what has a lower rank."""
-        return list(Push).index(self)
 
 
 class WhenSilent(StrEnum):
@@ -78,19 +56,6 @@ class RepositoryPhase(StrEnum):
     VERIFYING = "Verifying"
     READY = "Ready"
     FAILED = "Failed"
-
-
-def ref_rules(field: str) -> tuple[Rule, ...]:
-    """Rules of git check-ref-format(1) that a pattern without look-ahead cannot say."""
-    return (
-        Rule(
-            f"!has(self.{field}) || (!self.{field}.contains('..') && !self.{field}.contains('//') && "
-            f"!self.{field}.contains('@{{') && !self.{field}.contains('/.') && !self.{field}.endsWith('/') && "
-            f"!self.{field}.endsWith('.') && !self.{field}.contains('.lock'))",
-            f"{field} is a branch, a tag or a whole commit id, as git check-ref-format allows it",
-            field,
-        ),
-    )
 
 
 class CredentialsReference(Model):

@@ -11,13 +11,13 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from controller.api.batchjob import DNS_SUBDOMAIN
 from controller.api.conditions import Condition
 from controller.api.crd import Column, Rule
 from controller.api.kind import Kind
 from controller.api.model import Model, Time
 from controller.api.names import Names
-from controller.api.repository import LockMode
+from controller.api.repository_use import LockMode
+from controller.api.text import DNS_SUBDOMAIN
 from controller.api.units import Duration
 
 
@@ -85,6 +85,7 @@ class RepositoryLockStatus(Model):
 
     phase: ClaimPhase | None = Field(default=None, description="Waiting, Held, Fenced or Released.")
     reason: str = Field(default="", description="Why, in CamelCase.", max_length=128)
+    sequence: int | None = Field(default=None, description="Place in creation order; never changes.")
     token: int | None = Field(default=None, description="Fencing token of its grant.", ge=1)
     granted_at: Time | None = Field(default=None, description="When it was granted.")
     released_at: Time | None = Field(default=None, description="When it was released.")
