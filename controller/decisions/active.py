@@ -5,6 +5,7 @@ Missing is not proof: without evidence nothing is started, released or repeated 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from controller.api.batchjob import BatchJob, DecisionAction
@@ -209,10 +210,15 @@ def _over(job: BatchJob, status: BatchJobStatus, seen: Observed, found: Observat
     ended = outcome(found, status.attempt.stop_reason or _late_stop(job, found, now))
     if found.evidence is Evidence.NEVER_STARTED and isinstance(seen.error, Terminal):
         ended = Outcome(AttemptState.FAILED, seen.error.reason, seen.error.message, final=True)
+    notes: tuple[Note, ...] = ()
+    if found.exit is not None and found.message:  # what was damaged beside a whole exit record (7.5)
+        ended = replace(ended, message=f"{ended.message} ({found.message})")
+        notes = (Note("RecordDamaged", f"attempt {number}: {found.message}", warning=True),)
     new, note = follow(job, status, found, ended, now)
     output = Output(bytes=found.output_bytes, location=seen.output)
     new = new.model_copy(update={"output": output})
-    return Plan(new, (Release(number, keep_record=True),), 0.0 if not step.finished(new) else None, (note,))
+    wake = 0.0 if not step.finished(new) else None
+    return Plan(new, (Release(number, keep_record=True),), wake, (*notes, note))
 
 
 def _late_stop(job: BatchJob, found: Observation, now: datetime) -> str:

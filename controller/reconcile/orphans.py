@@ -149,6 +149,9 @@ class OrphanReconciler:
         return True
 
     async def _remove(self, attempt: AttemptId, owner: Owner) -> None:
+        if await self._set_aside(str(attempt)):
+            self._forget(attempt)
+            return
         await self._executor.release(attempt, keep_record=False)
         self._forget(attempt)
         if owner is Owner.GONE:

@@ -113,12 +113,10 @@ def release(runs: str, attempt: str, state_id: str, *, keep_record: bool) -> Non
         return
     _refuse_alive(run, seen.observation)
     try:
-        if seen.process is not None:
-            if seen.sweep and processes_left(run, seen.process):
-                raise Waiting("ProcessesLeft", f"{run.path} is kept: processes of the attempt still run", 5)
-            cgroup.remove(seen.process.cgroup)
-        else:
-            cgroup.remove(cgroup.path_of(attempt))  # made by a launch that was cut off before process.json
+        if seen.sweep and processes_left(run, seen.process):
+            raise Waiting("ProcessesLeft", f"{run.path} is kept: processes of the attempt still run", 5)
+        # Without process.json: made by a launch that was cut off before it, or the file is damaged.
+        cgroup.remove(seen.process.cgroup if seen.process is not None else cgroup.path_of(attempt))
         if keep_record:
             _strip(run)
         else:

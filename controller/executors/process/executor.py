@@ -81,7 +81,7 @@ class ProcessExecutor:
                 observation = replace(observation, supervised=False, message="its supervisor stands still")
             if seen.sync:
                 await asyncio.to_thread(run.make_exit_durable)
-            if seen.sweep and seen.process is not None:
+            if seen.sweep:
                 left = await asyncio.to_thread(processes_left, run, seen.process)
                 observation = replace(observation, processes_left=len(left))
             return await self._unless_it_runs(attempt, run, observation)
@@ -205,11 +205,7 @@ class ProcessExecutor:
         run = self._run(attempt)
         seen = look(run, self._state_id)
         evidence = seen.observation.evidence
-        needed = (
-            evidence is Evidence.ALIVE
-            or (seen.sweep and seen.process is not None)
-            or (evidence is Evidence.LAUNCHING and _has(run, "stop.json"))
-        )
+        needed = evidence is Evidence.ALIVE or seen.sweep or (evidence is Evidence.LAUNCHING and _has(run, "stop.json"))
         if seen.observation.supervised:
             needed = self._kill_stale_supervisor(attempt, run)
         if needed:

@@ -7,19 +7,24 @@ loss. Nothing is changed here; what cannot be read or does not parse is UNKNOWN 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from controller.decisions.observed import Evidence, ExitRecord, Observation
 from controller.executors.process.identity import Stat, Verdict, boot_id, compare, machine_id
-from controller.executors.process.records import Exit, Process, RecordError
+from controller.executors.process.records import Exit, NewerRecordError, Process, RecordError
 from controller.executors.process.rundir import RunDir, is_locked
+from controller.executors.process.sweeping import scope_without_records
 from controller.executors.process.tree import Scope, marker, members, scan
 from controller.files import journal
 
 _FINISHED = (Evidence.ENDED, Evidence.GONE, Evidence.NEVER_STARTED)
 _HIGHEST_SIGNAL = 64
+_DISPENSABLE = frozenset({"attempt.json", "process.json"})  # not needed where the end is recorded
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,7 @@ class Look:
 
     Args:
         observation: complete but for processes_left where `sweep` is set.
-        process: process.json, None where it is absent.
+        process: process.json, None where it is absent or damaged.
         sweep: nobody vouches that no process is left: look for them.
         sync: exit.json is not known to be durable yet.
         damaged: what is wrong with which file, "" where nothing is.
@@ -51,12 +56,73 @@ def look(run: RunDir, state_id: str) -> Look:
     try:
         return _look(run, state_id)
     except RecordError as error:
-        alive = _recorder_lock_held(run)
-        evidence = Evidence.ALIVE if alive else Evidence.UNKNOWN
-        message = f"{run.path}: {error}"
-        return Look(Observation(evidence, supervised=_supervised(run), message=message), damaged=str(error))
+        return _damaged(run, error)
     except OSError as error:
-        return Look(Observation(Evidence.UNKNOWN, message=f"{error.filename or run.path}: {error.strerror or error}"))
+        return _unreadable(run, error)
+
+
+def _damaged(run: RunDir, error: RecordError) -> Look:
+    """A damaged file is no proof of anything; an end that is recorded beside it is one."""
+    alive, supervised = _recorder_lock_held(run), _supervised(run)
+    message = f"{run.path}: {error}"
+    try:
+        ended = None if alive else _ended_all_the_same(run, error, supervised)
+    except RecordError as another:
+        ended, message = None, f"{message}; {another}"
+    except OSError as unreadable:
+        return _unreadable(run, unreadable)
+    if ended is not None:
+        return ended
+    evidence = Evidence.ALIVE if alive else Evidence.UNKNOWN
+    return Look(Observation(evidence, supervised=supervised, message=message), damaged=str(error))
+
+
+def _ended_all_the_same(run: RunDir, error: RecordError, supervised: bool) -> Look | None:
+    """The end of an attempt whose attempt.json or process.json is damaged, None where it is not proved.
+
+    Proved is it by a whole exit.json in a directory of this machine, whose recorder took `recorder.lock` and gave it
+    back. A lock that is missing proves nothing.
+
+    Raises:
+        RecordError, OSError: exit.json cannot be read either.
+    """
+    if error.name not in _DISPENSABLE or isinstance(error, NewerRecordError):
+        return None
+    if not run.exists("recorder.lock") or not run.exists("lock"):
+        return None
+    record = run.read_exit()
+    process = _whole(run.read_process)
+    if record is None or _machine(run, process) != machine_id():
+        return None
+    story = journal.read(run.journal)
+    stop = story.last("StopRequested")
+    base = _base(run, process, stop, supervised)
+    message = f"{run.path}: {error}; its end was recorded all the same"
+    found = _ended(run, replace(base, message=message), record, process, story, stop)
+    return replace(found, damaged=str(error))
+
+
+def _machine(run: RunDir, process: Process | None) -> str | None:
+    """The machine that the attempt ran on, by whichever record is whole; None where none is."""
+    if process is not None:
+        return process.recorder.machine
+    attempt = _whole(run.read_attempt)
+    if attempt is not None:
+        return attempt.machine
+    supervisor = _whole(run.read_supervisor)
+    return None if supervisor is None else supervisor.machine
+
+
+def _whole(read: Callable[[], T | None]) -> T | None:
+    """What a record says, None where it is damaged or missing."""
+    try:
+        return read()
+    except RecordError:
+        return None
+
+
+def _unreadable(run: RunDir, error: OSError) -> Look:
+    return Look(Observation(Evidence.UNKNOWN, message=f"{error.filename or run.path}: {error.strerror or error}"))
 
 
 def _look(run: RunDir, state_id: str) -> Look:
@@ -73,18 +139,25 @@ def _look(run: RunDir, state_id: str) -> Look:
     record = run.read_exit()
     story = journal.read(run.journal)
     stop = story.last("StopRequested")
-    base = Observation(
+    base = _base(run, process, stop, supervised)
+    if record is not None and process is None and not record.never_started:
+        raise RecordError("process.json", "is missing")
+    if record is not None:
+        return _ended(run, base, record, process, story, stop)
+    if process is None:
+        return Look(replace(base, evidence=Evidence.LAUNCHING))
+    return _running(run, base, process, verdict)
+
+
+def _base(run: RunDir, process: Process | None, stop: Mapping[str, object] | None, supervised: bool) -> Observation:
+    """What is observed whatever the evidence will be."""
+    return Observation(
         Evidence.UNKNOWN,
         started_at=None if process is None else _time(process.started_at),
         output_bytes=_size(run.output),
         stop_requested=stop is not None,
         supervised=supervised,
     )
-    if record is not None:
-        return _ended(run, base, record, process, story, stop)
-    if process is None:
-        return Look(replace(base, evidence=Evidence.LAUNCHING))
-    return _running(run, base, process, verdict)
 
 
 def _without_attempt(run: RunDir) -> Look:
@@ -132,8 +205,8 @@ def _ended(
     last = story.last("Ended")
     if last is not None:
         return Look(observation, process, sync=last.get("durable") is not True)
-    if process is None or process.recorder.boot != boot_id():
-        return Look(observation, process, sync=True)
+    if record.never_started if process is None else process.recorder.boot != boot_id():
+        return Look(observation, process, sync=True)  # no process of it can be left
     if base.supervised:
         message = "its supervisor still looks for processes that it left"
         return Look(replace(observation, processes_left=1, message=message), process, sync=True)
@@ -149,12 +222,17 @@ def _signal(record: Exit, stopped: bool) -> int | None:
     return None
 
 
-def processes_left(run: RunDir, process: Process, stats: dict[int, Stat] | None = None) -> list[Stat]:
+def processes_left(run: RunDir, process: Process | None, stats: dict[int, Stat] | None = None) -> list[Stat]:
     """The attempt's processes as seen from outside, when no supervisor vouches for their end.
+
+    Args:
+        process: process.json, None where it is damaged.
 
     Raises:
         OSError: /proc cannot be read.
     """
+    if process is None:
+        return members(scope_without_records(run), stats)
     try:
         command = run.read_command(process)
     except RecordError:

@@ -27,6 +27,10 @@ class RecordError(ValueError):
         self.name = name
 
 
+class NewerRecordError(RecordError):
+    """A newer version of Holdfast wrote the file: what it and the files beside it mean is not guessed at."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """attempt.json: what to run. Written once, before the launch; holds no secret value.
@@ -70,7 +74,9 @@ class Attempt:
         """Parse; raises RecordError."""
         read = _Reader("attempt.json", data)
         if read.integer("version") > VERSION:
-            raise RecordError("attempt.json", "was written by a newer version of Holdfast: use that version or newer")
+            raise NewerRecordError(
+                "attempt.json", "was written by a newer version of Holdfast: use that version"
+            )
         return cls(
             id=read.string("id"),
             state_id=read.string("state_id"),

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controller.executors.process.identity import Identity, parse_stat
+from controller.executors.process.identity import Identity, Stat, parse_stat
 from controller.executors.process.records import (
     EXIT_BYTES,
     STOP_BYTES,
@@ -97,19 +97,21 @@ class RunDir:
         return parse_lock(data) if data else None
 
     def read_command(self, process: Process) -> Identity | None:
-        """The command itself: its recorder writes the line of /proc/<pid>/stat into `recorder.lock` before the exec.
+        """The command itself, None where its recorder did not get that far. Raises RecordError, OSError."""
+        stat, recorder = self.read_command_stat(), process.recorder
+        if stat is None:
+            return None
+        return Identity(recorder.machine, recorder.boot, recorder.pid_namespace, stat.pid, stat.start_ticks)
 
-        None where it did not get that far. Raises RecordError, OSError.
-        """
+    def read_command_stat(self) -> Stat | None:
+        """The line of /proc/<pid>/stat that the recorder writes into `recorder.lock` before the exec; as above."""
         data = (self._read("recorder.lock") or b"").strip()
         if not data:
             return None
         try:
-            stat = parse_stat(data)
+            return parse_stat(data)
         except ValueError as error:
             raise RecordError("recorder.lock", str(error)) from error
-        recorder = process.recorder
-        return Identity(recorder.machine, recorder.boot, recorder.pid_namespace, stat.pid, stat.start_ticks)
 
     def _read(self, name: str) -> bytes | None:
         try:

@@ -29,9 +29,10 @@ from typing import Any
 
 from controller.executors.process import gate
 from controller.executors.process.identity import of_self
-from controller.executors.process.records import Attempt, Exit, RecordError, Stop, format_lock
-from controller.executors.process.rundir import RunDir, build, try_lock
+from controller.executors.process.records import Attempt, Exit, NewerRecordError, RecordError, Stop, format_lock
+from controller.executors.process.rundir import RunDir, build, is_locked, try_lock
 from controller.executors.process.story import Story
+from controller.executors.process.sweeping import sweep_up
 from controller.executors.process.watch import Watch
 from controller.files.atomic import write_all
 
@@ -79,7 +80,12 @@ def supervise(path: str, payload: bytes, report: Report) -> int:
             report.say("busy")
             return 0
         _sign(lock, run)
-        return _look_again(run, json.loads(secrets or b"{}"), report, wake_fd)
+        story = Story(run)
+        sys.excepthook = _Mourner(story)
+        try:
+            return _look_again(run, json.loads(secrets or b"{}"), story, report, wake_fd)
+        except RecordError as damage:
+            return _sweep_up(run, damage, story, report)
     except (OSError, RecordError) as error:
         report.say("failed", message=str(error))
         return 1
@@ -110,15 +116,14 @@ def _sign(lock: int, run: RunDir) -> None:
     os.close(os.open(run.heartbeat, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
 
 
-def _look_again(run: RunDir, secrets: dict[str, str], report: Report, wake_fd: int) -> int:
+def _look_again(run: RunDir, secrets: dict[str, str], story: Story, report: Report, wake_fd: int) -> int:
     """With `lock` held: what happened before us decides what we are."""
-    story = Story(run)
-    sys.excepthook = _Mourner(story)
     attempt = run.read_attempt()
     if attempt is None:
         raise FileNotFoundError(errno.ENOENT, "there is no attempt.json", run.path)
+    process = run.read_process()  # a damaged one is noticed before `recorder.lock` is taken
     recorder_lock = _lock_of_dead_recorder(run)
-    process = run.read_process()
+    process = process or run.read_process()
     if process is not None:
         story.tell("Attached", recorderRuns=recorder_lock is None)
         if recorder_lock is not None:
@@ -131,6 +136,16 @@ def _look_again(run: RunDir, secrets: dict[str, str], report: Report, wake_fd: i
         raise TimeoutError(errno.ETIMEDOUT, "a recorder whose supervisor is gone does not end", run.path)
     else:
         return _launch(run, attempt, secrets, recorder_lock, story, report, wake_fd)
+    return 0
+
+
+def _sweep_up(run: RunDir, damage: RecordError, story: Story, report: Report) -> int:
+    """An end that is recorded needs no other record: what the command left is stopped all the same (7.5)."""
+    if isinstance(damage, NewerRecordError) or run.read_exit() is None or is_locked(run.file("recorder.lock")):
+        raise damage
+    story.tell("Damaged", problem=str(damage))
+    report.say("started")
+    sweep_up(run, story)
     return 0
 
 

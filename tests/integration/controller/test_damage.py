@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
+from controller.executors.process.identity import send
 from tests.integration.controller.jobs import Jobs, condition_of, uid_of
 from tests.integration.controller.running_controller import RunningController, processes_of, same_process
 from tests.integration.controller.waits import soon
@@ -15,10 +17,7 @@ GARBAGE = {"garbage": b"\x00\xff}{ no json \n" * 20, "torn": b'{"version": 1, "c
 
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_damaged_while_it_runs(controller: RunningController, jobs: Jobs, tmp_path: Path, kind: str) -> None:
-    """7.5: whatever file is damaged, the job goes on, is never started a second time, and has a way out.
-
-    `lock` and `journal.jsonl` are not needed for its end; without attempt.json or process.json a person decides.
-    """
+    """7.5: whatever file is damaged, the job goes on, is never started a second time, and its end is recorded."""
     files = ("lock", "journal.jsonl", "recorder.lock", "attempt.json", "process.json")
     log = tmp_path / "starts"
     names = {file: file.replace(".", "-") for file in files}
@@ -37,22 +36,41 @@ def test_damaged_while_it_runs(controller: RunningController, jobs: Jobs, tmp_pa
     jobs.finished("bystander", "Succeeded")
     assert all(map(same_process, commands))
     (tmp_path / "go").touch()
-    for file in ("lock", "journal.jsonl", "recorder.lock"):
-        assert jobs.finished(names[file], "Failed")["status"]["attempt"]["exitCode"] == 9
-    for file, action in (("attempt.json", "Fail"), ("process.json", "Restart")):
-        needs = condition_of(jobs.wait(names[file], "NeedsDecision"), "NeedsDecision")
-        assert needs is not None and file in needs["message"] and "spec.decision" in needs["message"]
-        jobs.patch(names[file], {"decision": {"attempt": 1, "action": action}})
-    assert jobs.finished("attempt-json", "Failed")["status"]["reason"] == "Lost"
-    again = jobs.finished("process-json", "Failed")["status"]["attempt"]
-    assert (again["number"], again["exitCode"]) == (2, 9)
-    starts = log.read_text().split()
-    assert sorted(starts) == sorted([*names.values(), "process-json"])
-    jobs.delete("attempt-json")
-    jobs.delete("process-json")
+    for name in names.values():
+        assert jobs.finished(name, "Failed")["status"]["attempt"]["exitCode"] == 9
+    assert sorted(log.read_text().split()) == sorted(names.values())
     for file in ("attempt.json", "process.json"):
+        assert file in jobs.get(names[file])["status"]["attempt"]["message"]
+        soon(lambda file=file: told_of_damage(jobs, names[file], file), f"an Event names {file}")  # type: ignore[misc]
+        jobs.delete(names[file])
         gone = controller.runs / f"{uids[file]}.1"
         soon(lambda gone=gone: not gone.exists(), "it is set aside")  # type: ignore[misc]
+        assert list((controller.runs / ".quarantine").glob(f"{uids[file]}.1.*"))
+
+
+def told_of_damage(jobs: Jobs, name: str, file: str) -> bool:
+    events = [event for event in jobs.events(name) if event["reason"] == "RecordDamaged"]
+    return any(event["type"] == "Warning" and file in event["message"] for event in events)
+
+
+def test_damaged_and_no_end(controller: RunningController, jobs: Jobs) -> None:
+    """7.5, 3.5: without attempt.json or process.json and without an exit record nothing is proved: a person decides."""
+    answers = {"attempt.json": "Fail", "process.json": "Restart"}
+    names = {file: file.replace(".", "-") for file in answers}
+    uids = {file: uid_of(jobs.shell(name, "sleep 2; exit 9")) for file, name in names.items()}
+    for file, name in names.items():
+        jobs.running(name)
+        uid = uids[file]
+        identities = controller.supervisor(uid), controller.recorder(uid), controller.command(uid)
+        Path(controller.run(uid).file(file)).write_bytes(GARBAGE["garbage"])
+        assert all(send(identity, signal.SIGKILL) for identity in identities)
+    for file, name in names.items():
+        needs = condition_of(jobs.wait(name, "NeedsDecision"), "NeedsDecision")
+        assert needs is not None and file in needs["message"] and "spec.decision" in needs["message"]
+        jobs.patch(name, {"decision": {"attempt": 1, "action": answers[file]}})
+    assert jobs.finished(names["attempt.json"], "Failed")["status"]["reason"] == "Lost"
+    again = jobs.finished(names["process.json"], "Failed")["status"]["attempt"]
+    assert (again["number"], again["exitCode"]) == (2, 9)
 
 
 @pytest.mark.parametrize("kind", ["garbage", "torn"])

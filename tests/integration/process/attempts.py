@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -13,8 +14,8 @@ from pathlib import Path
 from controller.decisions.observed import Evidence, Observation
 from controller.executors.base import AttemptId, LaunchSpec, Limits
 from controller.executors.process.executor import ProcessExecutor
-from controller.executors.process.identity import of_self, send
-from controller.executors.process.records import Attempt
+from controller.executors.process.identity import Identity, of_self, send
+from controller.executors.process.records import Attempt, RecordError
 from controller.executors.process.rundir import RunDir, build, is_locked
 from controller.executors.process.tree import Scope, members, signal_each
 
@@ -108,8 +109,13 @@ class Host:
             run = RunDir(str(path))
             if not (path / "lock").exists():
                 continue
-            process = run.read_process()
-            for identity in (run.read_supervisor(), process and process.recorder):
+            identities: list[Identity | None] = []
+            with contextlib.suppress(RecordError):
+                identities.append(run.read_supervisor())
+            with contextlib.suppress(RecordError):
+                process = run.read_process()
+                identities.append(process.recorder if process else None)
+            for identity in identities:
                 if identity is not None:
                     send(identity, signal.SIGKILL)
             signal_each(members(Scope(path.name, exclude=frozenset({os.getpid()}))), signal.SIGKILL)
