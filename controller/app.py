@@ -22,6 +22,7 @@ from typing import Any
 import structlog
 
 from controller.api.keys import Key
+from controller.api.names import KINDS
 from controller.decisions.binding import Identity
 from controller.decisions.inputs import Host
 from controller.errors import HoldfastError, Terminal
@@ -34,8 +35,10 @@ from controller.kube.watch import run_watch
 from controller.reconcile.census import Census
 from controller.reconcile.first_pass import First, first_keys
 from controller.reconcile.index import AttemptIndex
-from controller.reconcile.jobs import JobReconciler, Parts
+from controller.reconcile.intake import Intake
+from controller.reconcile.jobs import JobReconciler
 from controller.reconcile.orphans import OrphanReconciler, attempt_key
+from controller.reconcile.parts import Parts
 from controller.reconcile.queues import QueueReconciler
 from controller.reconcile.record import StatusWriter
 from controller.reconcile.router import Router
@@ -54,7 +57,6 @@ from controller.telemetry.metrics import Metrics
 from controller.web.server import Server
 from controller.web.views import queue_rows
 
-KINDS = ("JobQueue", "BatchJob")  # queues first: a job is judged with its queue known
 EXIT_LOCKED, EXIT_FAILED = 3, 1
 
 _log = structlog.get_logger("controller.app")
@@ -96,7 +98,6 @@ class App:
 
     async def _work(self, api: Api) -> None:
         self.health.readiness("first pass", lambda: "the first pass is not over")
-        self.writer = StatusWriter(api, self.store)
         joined = await self._unless_stopped(join(api, self.settings, self.store, KINDS, self.metrics, self.health))
         if joined is None:
             return
@@ -104,15 +105,17 @@ class App:
             self.settings.runs, joined.identity.state_id, self.settings.sweep_seconds, home=self.settings.job_home
         )
         events = Recorder(api, self.metrics)
-        jobs = JobReconciler(self._parts(api, executor, events, joined.identity))
+        parts = self._parts(api, executor, events, joined.identity)
+        intake = Intake(self.store, self.queue, self.scheduler, parts.writer)
+        jobs = JobReconciler(parts)
         orphans = OrphanReconciler(api, self.store, executor, self.index, self.scheduler, self.metrics)
-        queues = QueueReconciler(api, self.store, self.scheduler, _now)
+        queues = QueueReconciler(parts)
         router = Router({"BatchJob": jobs.reconcile, "JobQueue": queues.reconcile, "Attempt": orphans.reconcile})
         stopwatch = Stopwatch(self.metrics, self.queue, lambda: bool(self.scheduler.closed_for))
         stopwatch.listed(joined.listed_at, joined.list_cpu_seconds)
         reconcile = stopwatch.watching(router.reconcile)
         workers = Workers(self.queue, reconcile, self.settings.workers, self.metrics)
-        await self._first_pass(executor, orphans)
+        await self._first_pass(executor, orphans, intake)
         stopwatch.filled()
         workers.start()
         events.start()
@@ -122,7 +125,7 @@ class App:
         self._background(self.scheduler.run(), "scheduler")
         upkeep = self._upkeep(api, executor, orphans, jobs, workers, joined)
         self._background(upkeep.run(), "upkeep")
-        self._background(self._watch(upkeep), "watch")
+        self._background(self._watch(intake, upkeep), "watch")
         await self.stopping.wait()
         _log.info("stopping: running jobs go on")
         await workers.stop(self.settings.stop_grace_seconds)
@@ -135,13 +138,13 @@ class App:
     def _closed(self) -> str | None:
         return "; ".join(f"{reason}: {message}" for reason, message in self.scheduler.closed_for.items()) or None
 
-    async def _first_pass(self, executor: ProcessExecutor, orphans: OrphanReconciler) -> None:
+    async def _first_pass(self, executor: ProcessExecutor, orphans: OrphanReconciler, intake: Intake) -> None:
         """Find what runs, fill the books, queue every key that has something to do (requirement 7.4)."""
         began = time.monotonic()
         await executor.reattach()
         self.index.load(await executor.list_attempts())
         first: First = first_keys(self.store, self.scheduler, orphans)
-        executor.subscribe(self._wake)
+        executor.subscribe(intake.ended)
         for attempt in first.ownerless:
             self.scheduler.hold(attempt, ("", ""))
             self.queue.add(attempt_key(attempt), NORMAL)
@@ -164,7 +167,8 @@ class App:
         return Parts(
             api=api,
             store=self.store,
-            writer=self.writer,
+            queue=self.queue,
+            writer=StatusWriter(api, self.store),
             executor=executor,
             index=self.index,
             scheduler=self.scheduler,
@@ -210,20 +214,12 @@ class App:
     def _output(self, attempt: AttemptId) -> Path:
         return self.settings.runs / str(attempt) / "output.log"
 
-    def _wake(self, attempt: AttemptId) -> None:
-        key = self.scheduler.owner(attempt.job_uid)
-        self.queue.add(key if key is not None else attempt_key(attempt), HIGH)
-
-    def _on_event(self, kind: str, type_: str, raw: dict[str, Any]) -> None:
-        change = self.store.delete(kind, raw) if type_ == "DELETED" else self.store.update(kind, raw)
-        if change is not None and change.new is not None and not self.writer.is_echo(change):
-            self.queue.add(change.key, NORMAL)
-
-    async def _watch(self, upkeep: Upkeep) -> None:
+    async def _watch(self, intake: Intake, upkeep: Upkeep) -> None:
         await run_watch(
             self.settings.kubeconfig,
-            self._on_event,
+            intake.told,
             self.stopping,
+            kinds=KINDS,
             on_list=upkeep.listed_anew,
             install_signals=self._catch_signals,
             metrics=self.metrics,

@@ -18,6 +18,8 @@ from typing import Any, Literal, NamedTuple
 
 import structlog
 
+from controller.api.keys import API_VERSION
+from controller.api.kind import Kind
 from controller.errors import HoldfastError
 from controller.kube.client import Api
 from controller.kube.errors import AlreadyExists, NotFound, Unreachable
@@ -46,6 +48,11 @@ class Reference(NamedTuple):
     namespace: str
     name: str
     uid: str
+
+    @classmethod
+    def to(cls, found: Kind) -> Reference:
+        """An object of ours."""
+        return cls(API_VERSION, *found.key, found.metadata.uid)
 
 
 class _Topic(NamedTuple):

@@ -6,59 +6,28 @@ and the moment a start was first seen only make messages better and time limits 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 
 import structlog
 
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import AttemptState
-from controller.api.keys import API_VERSION, Key
+from controller.api.keys import Key
 from controller.decisions import status as step
-from controller.decisions.inputs import Host, Observed
+from controller.decisions.inputs import Observed
 from controller.decisions.job import decide, retry_left
 from controller.decisions.plan import Action, Delete, Launch, Plan, Release, Stop, Supervise, Void
 from controller.errors import HoldfastError, Terminal, Waiting
-from controller.executors.base import AttemptId, Executor
-from controller.kube.client import Api
-from controller.kube.events import EventType, Recorder, Reference
-from controller.kube.store import Store
+from controller.executors.base import AttemptId
+from controller.kube.events import EventType, Reference
 from controller.reconcile.census import Census
 from controller.reconcile.environment import Environment, resolve
-from controller.reconcile.index import AttemptIndex
 from controller.reconcile.launch import launch_spec
-from controller.reconcile.record import StatusWriter
-from controller.reconcile.scheduler import Scheduler
+from controller.reconcile.parts import Parts
 from controller.reconcile.sequence import create_revision
 from controller.reconcile.workers import Result
-from controller.telemetry.metrics import Metrics
 
 _log = structlog.get_logger("controller.jobs")
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a reconciler of jobs works with.
-
-    Args:
-        now: wall clock, timezone-aware UTC.
-        monotonic: seconds that never go back.
-        output_location: `host:path` of an attempt's output.
-    """
-
-    api: Api
-    store: Store
-    writer: StatusWriter
-    executor: Executor
-    index: AttemptIndex
-    scheduler: Scheduler
-    events: Recorder
-    metrics: Metrics
-    host: Host
-    now: Callable[[], datetime]
-    monotonic: Callable[[], float]
-    output_location: Callable[[AttemptId], str]
 
 
 @dataclass(slots=True)
@@ -181,7 +150,7 @@ class JobReconciler:
         if found is None:
             found = self._before_later_ones(job)
             text = "its place in the queue is estimated: it was edited before it was first seen, and etcd was compacted"
-            self._parts.events.record(_reference(job), "Warning", "SequenceEstimated", text)
+            self._parts.events.record(Reference.to(job), "Warning", "SequenceEstimated", text)
         self._parts.scheduler.set_sequence(job, found)
 
     def _before_later_ones(self, job: BatchJob) -> int:
@@ -210,7 +179,7 @@ class JobReconciler:
     def _tell(self, job: BatchJob, plan: Plan) -> None:
         for note in plan.notes:
             type_: EventType = "Warning" if note.warning else "Normal"
-            self._parts.events.record(_reference(job), type_, note.reason, note.message)
+            self._parts.events.record(Reference.to(job), type_, note.reason, note.message)
 
     # --- act
 
@@ -246,13 +215,13 @@ class JobReconciler:
             case Release(number, keep_record):
                 await parts.executor.release(AttemptId(uid, number), keep_record)
             case Delete():
-                await parts.api.delete("BatchJob", job.metadata.namespace, job.metadata.name, uid)
+                await parts.api.delete(*job.key, uid)
 
     async def _launch(self, job: BatchJob, attempt: AttemptId, environment: Environment) -> None:
         parts = self._parts
         if environment.skipped:
             text = f"keys that are no names of variables were skipped: {', '.join(environment.skipped)}"
-            parts.events.record(_reference(job), "Warning", "EnvironmentSkipped", text)
+            parts.events.record(Reference.to(job), "Warning", "EnvironmentSkipped", text)
         parts.index.add(attempt)
         result = "transient"
         try:
@@ -266,7 +235,3 @@ class JobReconciler:
             parts.metrics.launches.labels(result).inc()
             if parts.scheduler.owner(attempt.job_uid) is None:  # deleted while it was launched
                 parts.scheduler.orphaned(attempt, (job.metadata.namespace, job.spec.queue))
-
-
-def _reference(job: BatchJob) -> Reference:
-    return Reference(API_VERSION, "BatchJob", job.metadata.namespace, job.metadata.name, job.metadata.uid)

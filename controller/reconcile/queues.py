@@ -2,51 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
-
 from controller.api.conditions import with_condition
 from controller.api.jobqueue import HEAD_LENGTH, JobQueue, JobQueueStatus, QueuedJob
 from controller.api.keys import Key
-from controller.kube.client import Api
-from controller.kube.store import Store
 from controller.reconcile.books import Account
-from controller.reconcile.merge import difference
-from controller.reconcile.scheduler import Scheduler
+from controller.reconcile.parts import Parts
 from controller.reconcile.workers import Result
 
 
 class QueueReconciler:
     """Called by the workers with a key; the scheduler delays the key so that a second passes between two writes."""
 
-    def __init__(self, api: Api, store: Store, scheduler: Scheduler, now: Callable[[], datetime]) -> None:
-        self._api = api
-        self._store = store
-        self._scheduler = scheduler
-        self._now = now
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
 
     async def reconcile(self, key: Key) -> Result:
         """Write the queue's status where it changed.
 
         Raises:
             Transient: the API server could not take it, or somebody else wrote first.
+            Waiting: the queue was deleted.
         """
-        queue = self._store.find(JobQueue, key)
-        if queue is None:
-            return Result()
-        account = self._scheduler.books.account((key.namespace, key.name))
-        status = self._status(queue, account)
-        patch = difference(queue.status.to_json(), status.to_json())
-        if patch:
-            meta = queue.metadata
-            raw = await self._api.patch_status(
-                "JobQueue", key.namespace, key.name, meta.uid, meta.resource_version, patch
-            )
-            self._store.update("JobQueue", raw)
+        queue = self._parts.store.find(JobQueue, key)
+        if queue is not None:
+            account = self._parts.scheduler.books.account((key.namespace, key.name))
+            await self._parts.writer.write(queue, self._status(queue, account))
         return Result()
 
     def _status(self, queue: JobQueue, account: Account) -> JobQueueStatus:
-        generation, now = queue.metadata.generation, self._now()
+        generation, now = queue.metadata.generation, self._parts.now()
         paused = queue.spec.paused
         reason, message = ("Paused", "spec.paused is true: nothing starts") if paused else ("Active", "jobs start")
         conditions = with_condition(
