@@ -41,6 +41,7 @@ class ClaimHolder(Model):
     )
     name: str = Field(description="Name of the BatchJob or of the person.", min_length=1, max_length=253)
     uid: str = Field(default="", description="uid of the BatchJob.", max_length=64)
+    attempt: str = Field(default="", description="Attempt of the BatchJob that needs it.", max_length=64)
 
 
 class RepositoryLockSpec(Model):

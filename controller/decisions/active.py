@@ -12,6 +12,7 @@ from controller.api.batchjob import BatchJob, DecisionAction
 from controller.api.batchjob_status import Attempt, AttemptState, BatchJobStatus, Output, Phase
 from controller.api.conditions import is_true
 from controller.api.units import duration_seconds
+from controller.decisions import job_repository
 from controller.decisions import status as step
 from controller.decisions.inputs import Host, Observed
 from controller.decisions.observed import Evidence, Observation
@@ -105,7 +106,7 @@ def _alive(
         return Plan(status, actions, host.running_delay - age)
     if recorded:
         return Plan(status, actions, active_deadline_left(job, now))
-    new = step.running(job, status, now, found)
+    new = step.running(job, job_repository.with_commit(status, seen), now, found)
     return Plan(
         new, actions, active_deadline_left(job, now), (Note("Started", f"attempt {number} runs on {host.name}"),)
     )
@@ -123,6 +124,8 @@ def _intended(
         return Plan(status, (Void(attempt.number, _void_message(job, seen, now)),), LOOK_AGAIN)
     if seen.error is not None:
         status = _told(job, status, seen, now)
+    if seen.repository is not None:
+        return job_repository.before_launch(status, seen.repository, attempt.number, host.running_delay)
     return Plan(status, (Launch(attempt.number),), host.running_delay)
 
 
@@ -210,6 +213,12 @@ def _over(job: BatchJob, status: BatchJobStatus, seen: Observed, found: Observat
     ended = outcome(found, status.attempt.stop_reason or _late_stop(job, found, now))
     if found.evidence is Evidence.NEVER_STARTED and isinstance(seen.error, Terminal):
         ended = Outcome(AttemptState.FAILED, seen.error.reason, seen.error.message, final=True)
+    elif found.evidence is Evidence.NEVER_STARTED and not wanted_stop(job, now):
+        ended = job_repository.failed_workspace(seen) or ended
+    after = job_repository.publication(job, job_repository.with_commit(status, seen), seen, ended, now)
+    if isinstance(after, Plan):
+        return after
+    status, ended = after
     notes: tuple[Note, ...] = ()
     if found.exit is not None and found.message:  # what was damaged beside a whole exit record (7.5)
         ended = replace(ended, message=f"{ended.message} ({found.message})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from controller.decisions.observed import Observation
 from controller.errors import HoldfastError
@@ -28,6 +29,53 @@ class Host:
     executors: frozenset[str] = frozenset({"Process"})
 
 
+class StepState(StrEnum):
+    """How far an operation for a job is; ABSENT: it was not begun, or what it did is proved to be undone."""
+
+    ABSENT = "Absent"
+    WORKING = "Working"
+    DONE = "Done"
+    FAILED = "Failed"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An operation that belongs to an attempt of a job: making its workspace, publishing what it pushed.
+
+    Args:
+        reason: of its end in CamelCase, or "".
+        message: of its end, or why nothing is known of it.
+        final: repeating it cannot help.
+        commit: that it checked out or published, or "".
+    """
+
+    state: StepState
+    reason: str = ""
+    message: str = ""
+    final: bool = False
+    commit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryView:
+    """What a job with a repository needs besides a slot.
+
+    Args:
+        needs_lock: a lock has to be recorded for it before it is admitted.
+        token: fencing token of the lock that is recorded for its next or active attempt, None without one.
+        batch: JobBatch whose preparation it needs, or "".
+        workspace: of the active attempt.
+        publication: of the active attempt; None: nothing is published for this job.
+    """
+
+    needs_lock: bool = False
+    token: int | None = None
+    batch: str = ""
+    workspace: Step = Step(StepState.ABSENT)
+    publication: Step | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """All that was read for one decision about a job.
@@ -45,6 +93,7 @@ class Observed:
         eta: seconds until it starts, None where nothing starts.
         evict: why the attempt has to stop for the sake of the others (OutputLimit: the disk is filling), or "".
         error: what the last action for this job failed with.
+        repository: what it needs of its repository, None for a job without one.
         output: where the newest attempt's output is, as `host:path`.
     """
 
@@ -60,4 +109,5 @@ class Observed:
     eta: float | None = None
     evict: str = ""
     error: HoldfastError | None = None
+    repository: RepositoryView | None = None
     output: str = ""

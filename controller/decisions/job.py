@@ -16,6 +16,7 @@ from controller.api.units import duration_seconds
 from controller.decisions import active
 from controller.decisions import status as step
 from controller.decisions.inputs import Host, Observed
+from controller.decisions.job_repository import awaits_lock, locked, with_batch
 from controller.decisions.observed import Evidence
 from controller.decisions.outcome import ACTIVE_DEADLINE, suspended
 from controller.decisions.plan import Delete, Launch, Note, Plan
@@ -25,7 +26,18 @@ from controller.decisions.validate import invalid
 ENDS = {AttemptState.SUCCEEDED: Phase.SUCCEEDED, AttemptState.CANCELED: Phase.CANCELED}
 
 # Reasons of a queued job that are found out anew at each look; the others hold until the job starts.
-PASSING = frozenset({"QueueNotFound", "StateUnreadable", "BackingOff"})
+HELD_BY_OTHERS = frozenset({"WaitingForLock", "RepositoryNotReady"})
+PASSING = frozenset(
+    {
+        "QueueNotFound",
+        "StateUnreadable",
+        "BackingOff",
+        "RepositoryNotFound",
+        "RepositoryNotReady",
+        "Preparing",
+        "WaitingForLock",
+    }
+)
 
 
 def decide(job: BatchJob, seen: Observed, host: Host, now: datetime) -> Plan:
@@ -85,6 +97,7 @@ def rebuild(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host) -
         state_id=host.state_id,
         host=host.name,
         started_at=seen.attempt.started_at if seen.attempt else None,
+        lock_token=carried.get("lockToken"),
     )
     update = {
         "attempt": attempt,
@@ -105,7 +118,8 @@ def _numbers(annotations: Mapping[str, str]) -> dict[str, int]:
 def counters(status: BatchJobStatus) -> dict[str, str]:
     """What an attempt carries so that `rebuild` can bring the counters back."""
     values = {"sequence": status.sequence, "failures": status.failures, "losses": status.losses}
-    return {name: str(value) for name, value in (values | {"decided": status.decided}).items() if value is not None}
+    values |= {"decided": status.decided, "lockToken": status.attempt.lock_token if status.attempt else None}
+    return {name: str(value) for name, value in values.items() if value is not None}
 
 
 def _finished(job: BatchJob, now: datetime) -> Plan:
@@ -138,9 +152,11 @@ def _queued(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host, n
         return _unreadable(job, status, now)
     backing_off = retry_left(job, status, now)
     if seen.granted and backing_off <= 0 and seen.blocked is None:
+        if awaits_lock(seen):
+            return Plan(status)  # its record wakes the job
         number = max(status.attempt.number if status.attempt else 0, *seen.known, 0) + 1
         new = _sequenced(step.admitted(job, status, now, number, host.state_id, host.name), seen)
-        return Plan(new, (Launch(number),), host.running_delay)
+        return Plan(locked(job, new, seen, now), wake_after=0.0) if seen.repository else _launch(new, number, host)
     if backing_off > 0:
         return Plan(status, wake_after=backing_off)
     if seen.blocked is None and status.phase is Phase.QUEUED and status.reason not in PASSING:
@@ -148,8 +164,16 @@ def _queued(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host, n
     if seen.blocked is None and status.phase is None and seen.look_again is not None:
         return Plan(status, wake_after=seen.look_again)
     reason, message = seen.blocked or ("Waiting", "waits for its turn in the queue")
-    new = step.waiting(job, status, now, reason, message)
+    if reason == "PreparationFailed":
+        return _end(job, with_batch(status, seen.repository), now, Phase.FAILED, reason, message)
+    if status.phase is Phase.QUEUED and status.reason == reason and reason in HELD_BY_OTHERS:
+        return Plan(with_batch(status, seen.repository))  # who is in front changes often, and is nobody's news
+    new = with_batch(step.waiting(job, status, now, reason, message), seen.repository)
     return Plan(_placed(_sequenced(new, seen), status, seen, now))
+
+
+def _launch(status: BatchJobStatus, number: int, host: Host) -> Plan:
+    return Plan(status, (Launch(number),), host.running_delay)
 
 
 def _unreadable(job: BatchJob, status: BatchJobStatus, now: datetime) -> Plan:

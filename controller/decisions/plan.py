@@ -47,11 +47,25 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class MakeWorkspace:
+    """Begin the operation that makes the checkout of an attempt; doing it twice makes it once."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Begin the operation that publishes what an attempt pushed to the mirror."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Delete the object: its time to live after the end is over."""
 
 
-Action = Launch | Stop | Void | Supervise | Release | Delete
+Action = Launch | Stop | Void | Supervise | Release | MakeWorkspace | Publish | Delete
 
 
 @dataclass(frozen=True, slots=True)

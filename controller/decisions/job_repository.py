@@ -1,0 +1,103 @@
+"""What a repository adds to the decision about a job: lock before admission, workspace before launch, publication
+before success (requirements 5.3-5.5, design 5).
+
+The workspace is made by an operation of its own while the attempt is Starting; what was pushed to the mirror is
+published by another one while the attempt is still held, so that the lock is given on only after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from controller.api.batchjob import BatchJob
+from controller.api.batchjob_status import AttemptState, BatchJobStatus
+from controller.api.repository_use import RepositoryUsed
+from controller.decisions import status as step
+from controller.decisions.inputs import Observed, RepositoryView, StepState
+from controller.decisions.outcome import Outcome
+from controller.decisions.plan import Action, Launch, MakeWorkspace, Plan, Publish, Void
+
+LOOK_AGAIN = 5.0  # seconds; the end of an operation wakes the job
+
+
+def awaits_lock(seen: Observed) -> bool:
+    """Whether the slot is there but the lock is not recorded yet: its record comes first (design 5)."""
+    view = seen.repository
+    return view is not None and view.needs_lock and view.token is None
+
+
+def locked(job: BatchJob, status: BatchJobStatus, seen: Observed, now: datetime) -> BatchJobStatus:
+    """`status` of an admission with the token of its lock."""
+    view = seen.repository
+    if view is None:
+        return status
+    if view.token is not None:
+        status = step.with_attempt(status, lock_token=view.token)
+        status = step.mark(job, status, now, ("LockGranted", "True", "Granted", f"fencing token {view.token}"))
+    return with_batch(status, view)
+
+
+def with_batch(status: BatchJobStatus, view: RepositoryView | None) -> BatchJobStatus:
+    """The JobBatch that the job waits for or uses, recorded: membership is derived from it (requirement 5.7)."""
+    used = status.repository or RepositoryUsed()
+    if view is None or view.batch == used.batch:
+        return status
+    return status.model_copy(update={"repository": used.model_copy(update={"batch": view.batch})})
+
+
+def with_commit(status: BatchJobStatus, seen: Observed) -> BatchJobStatus:
+    """The commit that the workspace was made from; recorded with the next state, never by a write of its own."""
+    view, used = seen.repository, status.repository or RepositoryUsed()
+    if view is None or not view.workspace.commit or view.workspace.commit == used.commit:
+        return status
+    return status.model_copy(update={"repository": used.model_copy(update={"commit": view.workspace.commit})})
+
+
+def before_launch(status: BatchJobStatus, view: RepositoryView, number: int, running_delay: float) -> Plan:
+    """The attempt is recorded as Starting and nothing of its command was built."""
+    made = view.workspace
+    match made.state:
+        case StepState.DONE:
+            return Plan(status, (Launch(number),), running_delay)
+        case StepState.FAILED:
+            return Plan(status, (Void(number, f"{made.reason}: {made.message}"),), 0.0)
+        case StepState.ABSENT:
+            return Plan(status, (MakeWorkspace(number),), LOOK_AGAIN)
+        case _:
+            return Plan(status, wake_after=LOOK_AGAIN)
+
+
+def failed_workspace(seen: Observed) -> Outcome | None:
+    """How an attempt ends whose workspace could not be made."""
+    made = seen.repository.workspace if seen.repository is not None else None
+    if made is None or made.state is not StepState.FAILED:
+        return None
+    return Outcome(AttemptState.FAILED, made.reason, made.message, final=made.final)
+
+
+def publication(
+    job: BatchJob, status: BatchJobStatus, seen: Observed, ended: Outcome, now: datetime
+) -> Plan | tuple[BatchJobStatus, Outcome]:
+    """What becomes of a success that is to be published: a Plan while it is under way, else the end as it is then."""
+    view = seen.repository
+    if view is None or view.publication is None or ended.state is not AttemptState.SUCCEEDED:
+        return status, ended
+    assert status.attempt is not None
+    number = status.attempt.number
+    text = f"attempt {number}: what it pushed is published upstream"
+    match view.publication.state:
+        case StepState.DONE:
+            used = (status.repository or RepositoryUsed()).model_copy(update={"published": view.publication.commit})
+            status = status.model_copy(update={"repository": used})
+            return step.mark(job, status, now, ("Published", "True", "Published", view.publication.message)), ended
+        case StepState.FAILED:
+            found = view.publication
+            status = step.mark(job, status, now, ("Published", "False", found.reason, found.message))
+            message = f"{ended.message}, but its push was not published: {found.message}"
+            return status, replace(ended, state=AttemptState.FAILED, reason=found.reason, message=message)
+        case _:
+            act: tuple[Action, ...] = ()
+            if view.publication.state is StepState.ABSENT:
+                act = (Publish(number),)
+            return Plan(step.mark(job, status, now, ("Published", "Unknown", "Publishing", text)), act, LOOK_AGAIN)
