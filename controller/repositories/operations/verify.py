@@ -1,0 +1,95 @@
+"""verify: after a stop that was not clean, remove what was left behind and see whether the mirror is whole (5.2).
+
+A mirror that is not is set aside by a rename, so that nothing uses it any more; `clone` makes a new one and brings over
+what jobs had pushed. Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from controller.files.atomic import fsync_directory
+from controller.repositories import refs
+from controller.repositories.facts import Damaged, read_mirror
+from controller.repositories.operations import git as calls
+from controller.repositories.operations.failures import Failed
+from controller.repositories.operations.git import Git
+from controller.repositories.operations.mirror import branch_commit, locked, size_of, sound_mirror
+from controller.repositories.operations.outcome import Outcome
+from controller.repositories.operations.stale import remove_stale
+from controller.repositories.orders import Verify
+from controller.repositories.places import CORRUPT, MIRROR
+from controller.repositories.results import Reason
+from controller.repositories.trees import remove_made
+
+_MACHINE_TROUBLE = re.compile(r"No space left|Cannot allocate memory|Too many open files|Input/output error")
+
+
+def verify(order: Verify) -> Outcome:
+    """Clean and look; of a corrupt mirror the outcome is Corrupt, with the place where it is now.
+
+    Raises:
+        Failed, OSError: it could not be looked at; it stays in place.
+    """
+    repository = Path(order.repository)
+    with locked(repository, alone=True):
+        remove_made(repository, "mirror")
+        mirror = repository / MIRROR
+        if not mirror.exists():
+            raise Failed(Reason.NO_MIRROR, f"{mirror} is not there: clone it first")
+        removed = remove_stale(mirror)
+        trouble = _trouble(mirror)
+        if trouble:
+            aside = _set_aside(mirror)
+            return Outcome(Reason.CORRUPT, f"{trouble}; set aside as {aside.name}", set_aside=str(aside))
+        mirror, facts = sound_mirror(repository)
+        calls.local(mirror).run("pack-refs", "--all")
+        return Outcome(
+            message=f"removed {', '.join(removed)}" if removed else "",
+            commit=branch_commit(mirror, order.branch),
+            size_bytes=size_of(mirror),
+            object_format=facts.object_format,
+            default_branch=facts.default_branch,
+        )
+
+
+def _trouble(mirror: Path) -> str:
+    """What is wrong with the mirror, "" where nothing is."""
+    try:
+        if read_mirror(mirror) is None:
+            return "it has no mirror.json"
+    except Damaged as error:
+        return str(error)
+    git = calls.local(mirror)
+    broken = _mend_upstream(git)
+    status, output, errors = git.call("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
+    if status == 0:
+        return broken
+    if _MACHINE_TROUBLE.search(errors):
+        raise Failed(Reason.STATE_DIRECTORY_FAILED, f"git fsck: {errors.strip()[-300:]}")
+    lines = [line for line in (errors + output).splitlines() if line.strip() and not line.startswith("notice:")]
+    return f"git fsck: {'; '.join(lines[:3])}"[:600]
+
+
+def _mend_upstream(git: Git) -> str:
+    """Ref files that a power cut left without an id: the remote's come back by the next fetch, a job's do not."""
+    for prefix in (refs.UPSTREAM, refs.TAGS, refs.HEADS):
+        known = refs.list_refs(git.directory, prefix)
+        for name in refs.ref_files(git.directory, prefix):
+            path = git.directory / prefix / name
+            if name.endswith(".lock") or (name in known and path.stat().st_size > 0):
+                continue
+            if prefix == refs.HEADS:
+                return f"{prefix}{name} is empty"
+            path.unlink()
+    return ""
+
+
+def _set_aside(mirror: Path) -> Path:
+    numbers = [int(name[len(CORRUPT) :]) for name in os.listdir(mirror.parent) if re.fullmatch(r"\.corrupt\.\d+", name)]
+    aside = mirror.parent / f"{CORRUPT}{max(numbers, default=0) + 1}"
+    os.rename(mirror, aside)
+    fsync_directory(str(mirror.parent))
+    return aside

@@ -1,0 +1,128 @@
+"""What an operation is told: one JSON argument, without any secret, made by the controller and read by the operation.
+
+Credentials travel apart from it, as environment variables. Only the standard library may be imported here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from controller.repositories.names import BadName
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Of every operation.
+
+    Args:
+        id: `<uid>.<number>` of its attempt.
+        repository: directory of the Repository.
+        result: file that the outcome goes to.
+    """
+
+    operation: ClassVar[str]
+    id: str
+    repository: str
+    result: str
+
+    def to_json(self) -> str:
+        """The argument."""
+        return json.dumps({"operation": self.operation, **asdict(self)})
+
+
+@dataclass(frozen=True, slots=True)
+class _RemoteOrder(Order):
+    """Of an operation that talks to the remote.
+
+    Args:
+        url: of the remote.
+        schemes: comma-separated, the allowed ones.
+        branch: the one that the result names a commit of, or that is published.
+        stall_seconds: a connection over which next to nothing comes for this long is given up.
+    """
+
+    url: str
+    schemes: str
+    branch: str
+    stall_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clone(_RemoteOrder):
+    """Make the mirror."""
+
+    operation: ClassVar[str] = "clone"
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch(_RemoteOrder):
+    """Bring `refs/upstream/*` and tags up to date."""
+
+    operation: ClassVar[str] = "fetch"
+
+
+@dataclass(frozen=True, slots=True)
+class Publish(_RemoteOrder):
+    """Push `commit` to `branch` of the remote."""
+
+    operation: ClassVar[str] = "publish"
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verify(Order):
+    """Look at the mirror after a stop that was not clean."""
+
+    operation: ClassVar[str] = "verify"
+    branch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare(Order):
+    """Run a command in a checkout of `commit` and keep it as the base `key`; it follows on the command line."""
+
+    operation: ClassVar[str] = "prepare"
+    commit: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace(Order):
+    """Make a job's checkout.
+
+    Args:
+        target: directory to be made.
+        ref: branch, tag or commit id.
+        commit: what `ref` was resolved to; empty: it is resolved by the operation.
+        key: base to copy; empty: the plain checkout.
+        author_name, author_email: of commits in the workspace; empty: what the job's own git configuration says.
+    """
+
+    operation: ClassVar[str] = "workspace"
+    target: str
+    ref: str
+    commit: str
+    key: str
+    author_name: str
+    author_email: str
+
+
+_ORDERS: Mapping[str, type[Order]] = MappingProxyType(
+    {one.operation: one for one in (Clone, Fetch, Publish, Verify, Prepare, Workspace)}
+)
+
+
+def parse_order(text: str) -> Order:
+    """Inverse of `to_json`; raises BadName for anything else."""
+    value: Any = json.loads(text)
+    kind = _ORDERS.get(value.pop("operation", ""))
+    if kind is None:
+        raise BadName("the order names no operation")
+    try:
+        return kind(**value)
+    except TypeError as error:
+        raise BadName(f"the order is not one of {kind.operation}: {error}") from error

@@ -1,0 +1,119 @@
+"""Reading refs of a mirror from its files, without git: cheap enough for the controller's event loop.
+
+Packed refs carry the commit that a tag stands for (`^…`), so every operation packs them before it ends. A ref file
+holds an object id and a newline, is replaced by rename and wins over the packed one (gitrepository-layout(5)).
+Only the standard library may be imported here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from controller.repositories.names import check_ref, is_commit
+
+HEADS = "refs/heads/"  # what jobs push
+UPSTREAM = "refs/upstream/"  # what the remote has
+TAGS = "refs/tags/"
+PACKED = "packed-refs"
+
+
+def read_ref(mirror: Path, ref: str) -> str | None:
+    """The commit that jobs get for `ref`: a pushed branch, else the remote's, else a tag, else a whole commit id.
+
+    Whether the object of a commit id is in the mirror is not looked at: who checks it out finds out.
+
+    Returns:
+        None where the mirror has none of these.
+
+    Raises:
+        BadName: `ref` cannot be a ref.
+        OSError: the mirror cannot be read; FileNotFoundError where there is none.
+    """
+    check_ref(ref)
+    for prefix in (HEADS, UPSTREAM):
+        loose = _loose(mirror, prefix + ref)
+        if loose is not None:
+            return loose
+    packed = _packed(mirror)
+    # A loose ref may have been packed between the two looks; it is in what was read after.
+    found = _find(packed, HEADS + ref) or _find(packed, UPSTREAM + ref) or _find(packed, TAGS + ref)
+    if found is None and is_commit(ref):
+        return ref
+    return found
+
+
+def read_head(mirror: Path, branch: str, prefix: str = HEADS) -> str | None:
+    """The commit of a branch under one prefix only; raises as `read_ref`."""
+    name = prefix + check_ref(branch)
+    return _loose(mirror, name) or _find(_packed(mirror), name)
+
+
+def list_refs(mirror: Path, prefix: str) -> dict[str, str]:
+    """All refs under `prefix`, by the rest of their names; tags stand for themselves, not for what they point to.
+
+    Raises:
+        OSError: the mirror cannot be read.
+    """
+    packed = {}
+    loose = dict(_walk_loose(mirror, prefix))
+    for line in _packed(mirror).splitlines():
+        commit, _, name = line.partition(b" ")
+        if name.startswith(prefix.encode()) and is_commit(commit.decode("ascii", "replace")):
+            packed[name.decode("utf-8", "surrogateescape")[len(prefix) :]] = commit.decode("ascii")
+    return dict(sorted({**packed, **loose}.items()))
+
+
+def ref_files(mirror: Path, prefix: str) -> list[str]:
+    """Names of all files below a directory of refs, without the prefix; lock files too. Raises OSError."""
+    root = mirror / prefix.rstrip("/")
+    found = []
+    for directory, _, files in os.walk(root, onerror=_unless_gone):
+        found += [os.path.relpath(os.path.join(directory, name), root) for name in files]
+    return found
+
+
+def _unless_gone(error: OSError) -> None:
+    """git removes directories of refs that became empty: that is no failure to read them."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _walk_loose(mirror: Path, prefix: str) -> Iterator[tuple[str, str]]:
+    for name in ref_files(mirror, prefix):
+        commit = None if name.endswith(".lock") else _loose(mirror, prefix + name)
+        if commit is not None:
+            yield name, commit
+
+
+def _loose(mirror: Path, name: str) -> str | None:
+    """None also for what is no object id: a symbolic ref, a file that a power cut left empty, a directory."""
+    try:
+        text = (mirror / name).read_bytes().decode("ascii", "replace").strip()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    return text if is_commit(text) else None
+
+
+def _packed(mirror: Path) -> bytes:
+    try:
+        return (mirror / PACKED).read_bytes()
+    except FileNotFoundError:
+        os.stat(mirror / "HEAD")  # no packed refs is no error, no mirror is one
+        return b""
+
+
+def _find(packed: bytes, name: str) -> str | None:
+    """Searched as bytes: with 100,000 refs parsing every line would hold up the event loop."""
+    wanted = b" " + os.fsencode(name) + b"\n"
+    at = packed.find(wanted)
+    if at < 0:
+        return None
+    after = at + len(wanted)
+    if packed[after : after + 1] == b"^":
+        commit = packed[after + 1 : packed.find(b"\n", after)]
+    else:
+        commit = packed[packed.rfind(b"\n", 0, at) + 1 : at]
+    text = commit.decode("ascii", "replace")
+    return text if is_commit(text) else None

@@ -1,0 +1,75 @@
+"""Directories on their way into or out of use, told by their names (`.making.…`, `.removing.…`).
+
+Standard library only; the controller's cleanup uses it too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+from controller.files.atomic import fsync_directory
+from controller.repositories.places import MAKING, REMOVING
+
+
+@contextlib.contextmanager
+def making(parent: Path, what: str, operation: str) -> Iterator[Path]:
+    """A new directory `.making.<what>.<operation>`; what is still there at the end is removed."""
+    directory = parent / f"{MAKING}{what}.{operation}"
+    remove_tree(directory)
+    directory.mkdir(mode=0o700, parents=True)
+    try:
+        yield directory
+    finally:
+        remove_tree(directory)
+
+
+def remove_made(parent: Path, what: str) -> None:
+    """Remove what killed operations left of `what`: the caller knows that none of them is alive."""
+    prefix = f"{MAKING}{what}."
+    for name in os.listdir(parent) if parent.exists() else ():
+        if name.startswith(prefix):
+            remove_tree(parent / name)
+
+
+def remove(path: Path) -> None:
+    """Take a tree out of use by a rename, then remove it: what a crash leaves says by its name that it goes.
+
+    Nothing to do where it is gone. Raises OSError.
+    """
+    trash = path.parent / f"{REMOVING}{os.urandom(8).hex()}"
+    try:
+        os.rename(path, trash)
+    except FileNotFoundError:
+        return
+    fsync_directory(str(path.parent))
+    remove_tree(trash)
+
+
+def remove_tree(path: Path) -> None:
+    """rm -rf, also of directories that their owner may not write (module caches make such); raises OSError."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    shutil.rmtree(path, onerror=_unlock)
+
+
+def _unlock(
+    function: Callable[..., object], path: str, error: tuple[type[BaseException], BaseException, TracebackType]
+) -> None:
+    if isinstance(error[1], FileNotFoundError):
+        return
+    if not isinstance(error[1], PermissionError):
+        raise error[1]
+    for place in (os.path.dirname(path), path):
+        if not os.path.islink(place) and os.path.isdir(place):
+            os.chmod(place, stat.S_IRWXU)
+    if function is os.unlink or function is os.rmdir:
+        function(path)
+    else:
+        shutil.rmtree(path)
