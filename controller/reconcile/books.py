@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from controller.api.batchjob import BatchJob
@@ -30,6 +31,10 @@ class Account:
     waiting: list[Candidate] = field(default_factory=list)
     held: set[str] = field(default_factory=set)
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_RUNS))
+
+    def ahead_of(self, priority: int) -> list[Candidate]:
+        """Those that wait with a higher priority."""
+        return self.waiting[: bisect.bisect_left(self.waiting, -priority, key=lambda waiting: waiting.order[0])]
 
 
 class Books:
@@ -103,8 +108,14 @@ class Books:
             seconds = (attempt.finished_at - attempt.started_at).total_seconds()
             self.account((job.metadata.namespace, job.spec.queue)).recent.append(max(0.0, seconds))
 
-    def views(self, granted: dict[str, QueueName]) -> list[QueueView]:
-        """Every queue with candidates as the cycle sees it; `granted` are admissions not yet recorded."""
+    def views(self, granted: Mapping[str, QueueName], unplaced: Mapping[QueueName, int]) -> list[QueueView]:
+        """Every queue with candidates as the cycle sees it.
+
+        Args:
+            granted: admissions not yet recorded, by uid.
+            unplaced: queues in which a job's place is not known, with the highest priority of such a job: only what
+                has a higher one is certainly before it, and only that is a candidate.
+        """
         extra: dict[QueueName, int] = {}
         for name in granted.values():
             extra[name] = extra.get(name, 0) + 1
@@ -114,7 +125,7 @@ class Books:
                 account.declared.spec.concurrency if account.declared else None,
                 (account.declared.spec.paused if account.declared else False) or not self.exists(name),
                 len(account.held) + extra.get(name, 0),
-                account.waiting,
+                account.ahead_of(unplaced[name]) if name in unplaced else account.waiting,
             )
             for name, account in self.accounts.items()
             if account.waiting

@@ -24,7 +24,7 @@ from controller.reconcile.census import Census
 from controller.reconcile.environment import Environment, resolve
 from controller.reconcile.launch import launch_spec
 from controller.reconcile.parts import Parts
-from controller.reconcile.sequence import create_revision
+from controller.reconcile.sequence import PlaceFinder
 from controller.reconcile.workers import Result
 
 _log = structlog.get_logger("controller.jobs")
@@ -45,6 +45,7 @@ class JobReconciler:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._census = Census(parts.metrics)
+        self._places = PlaceFinder(parts.api, parts.store, parts.scheduler, parts.events)
         self._memory: dict[str, _Memory] = {}
 
     async def reconcile(self, key: Key) -> Result:
@@ -59,7 +60,7 @@ class JobReconciler:
             parts.scheduler.accounted(key)
             return Result()
         if parts.scheduler.sequence(job) is None and not step.finished(job.status):
-            await self._find_sequence(job)
+            await self._places.find(job)
         seen, environment = await self._observe(job)
         plan = decide(job, seen, parts.host, parts.now())
         job = await self._record(job, plan)
@@ -144,23 +145,6 @@ class JobReconciler:
         memory = self._memory.setdefault(job.metadata.uid, _Memory())
         now = self._parts.monotonic()
         return now - memory.starting.setdefault(attempt.number, now)
-
-    async def _find_sequence(self, job: BatchJob) -> None:
-        found = await create_revision(self._parts.api, job)
-        if found is None:
-            found = self._before_later_ones(job)
-            text = "its place in the queue is estimated: it was edited before it was first seen, and etcd was compacted"
-            self._parts.events.record(Reference.to(job), "Warning", "SequenceEstimated", text)
-        self._parts.scheduler.set_sequence(job, found)
-
-    def _before_later_ones(self, job: BatchJob) -> int:
-        """The smallest sequence of any job created later: where the exact one is forgotten (design 4)."""
-        created, numbers = job.metadata.creation_timestamp, [job.metadata.version]
-        for _, other in self._parts.store.items("BatchJob"):
-            if isinstance(other, BatchJob) and created and (other.metadata.creation_timestamp or created) > created:
-                number = self._parts.scheduler.sequence(other)
-                numbers += [number] if number is not None else []
-        return min(numbers)
 
     # --- record
 

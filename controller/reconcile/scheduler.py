@@ -52,7 +52,7 @@ class Scheduler:
         self._told_gone: set[str] = set()  # uids of jobs deleted while we watched, that left run directories
         self._held_back: dict[str, asyncio.TimerHandle] = {}
         self._gate: set[Key] = set()
-        self._unplaced: set[str] = set()  # uids of waiting jobs whose sequence is not known yet
+        self._unplaced: dict[str, tuple[QueueName, int]] = {}  # waiting jobs without a sequence: queue, priority
         self._shut: dict[str, str] = {"Starting": "the first pass has not begun"}
         self._dirty = asyncio.Event()
 
@@ -79,8 +79,8 @@ class Scheduler:
         where = place(job, self._index.known(uid))
         sequence = self.sequence(job)
         waiting = candidate(job, sequence) if where is Place.WAITING and sequence is not None else None
-        self._place(uid, where is not Place.WAITING or waiting is not None)
         name, before = (job.metadata.namespace, job.spec.queue), self.books.queue_of(uid)
+        self._place(uid, (name, job.spec.priority) if where is Place.WAITING and waiting is None else None)
         if where is not Place.WAITING or (before or name) != name:
             self._granted.pop(uid, None)  # it does not wait, or not there: the slot was one of the other queue
         if where is Place.HELD:
@@ -95,13 +95,19 @@ class Scheduler:
             for touched in {name, before or name}:
                 self._touch(touched)
 
-    def _place(self, uid: str, placed: bool) -> None:
-        """Nobody starts while somebody's place in line is not known: it may be in front (requirement 2.1)."""
-        if not placed:
-            self._unplaced.add(uid)
-        elif uid in self._unplaced:
-            self._unplaced.discard(uid)
+    def _place(self, uid: str, unplaced: tuple[QueueName, int] | None) -> None:
+        """Nobody starts before somebody of the same queue who may be in front: its place is not known (2.1)."""
+        before = self._unplaced.pop(uid, None)
+        if unplaced is not None:
+            self._unplaced[uid] = unplaced
+        if before not in (None, unplaced):
             self._dirty.set()
+
+    def _highest_unplaced(self) -> dict[QueueName, int]:
+        highest: dict[QueueName, int] = {}
+        for name, priority in self._unplaced.values():
+            highest[name] = max(priority, highest.get(name, priority))
+        return highest
 
     def _learn_sequence(self, change: Change, job: BatchJob) -> None:
         """A version tells the place in creation order only where it is the one of the creation."""
@@ -201,8 +207,7 @@ class Scheduler:
     def closed_for(self) -> dict[str, str]:
         """Why nothing is admitted: reason -> message; empty while the gate is open."""
         gate = {"Gate": f"{len(self._gate)} attempts are not accounted for yet"} if self._gate else {}
-        order = {"Order": f"the place in line of {len(self._unplaced)} jobs is looked up"} if self._unplaced else {}
-        return gate | order | self._shut
+        return gate | self._shut
 
     # --- the cycle
 
@@ -226,7 +231,8 @@ class Scheduler:
         """One cycle: grant slots and wake the reconcilers of those who got one."""
         limit = 0 if self.closed_for else self.host_limit
         held = self.books.held_total + len(self._granted)
-        views = self.books.views({uid: name for uid, (name, _) in self._granted.items()})
+        granted = {uid: name for uid, (name, _) in self._granted.items()}
+        views = self.books.views(granted, self._highest_unplaced())
         for waiting in cycle(views, limit, held, self._startable):
             job_key = Key("BatchJob", waiting.namespace, waiting.name)
             if (queue := self.books.queue_of(waiting.uid)) is not None:
@@ -247,7 +253,7 @@ class Scheduler:
         self._sequences.pop(uid, None)
         self.pace.forget(uid)
         self._holding.discard(uid)
-        self._place(uid, True)
+        self._place(uid, None)
         if (key := self._owners.pop(uid, None)) is not None:
             self.accounted(key)  # nobody reconciles it any more; what it left running is held below
         name = (job.metadata.namespace, job.spec.queue)

@@ -88,7 +88,7 @@ def test_what_a_deleted_job_left_running_keeps_its_slot() -> None:
     books.hold("ownerless u.1", ("default", "q"))
     assert (books.held_total, len(books.account(("", "")).held)) == (1, 0)
     enter(books, job("next").queue("q"))
-    assert [view.held for view in books.views({})] == [1]
+    assert [view.held for view in books.views({}, {})] == [1]
     books.remove("ownerless u.1")
     books.remove("ownerless u.1")
     assert books.held_total == 0
@@ -99,12 +99,12 @@ def test_a_queue_that_is_not_there_admits_nothing() -> None:
     books = Books()
     enter(books, job("a"), 1)
     enter(books, job("b").queue("q"), 2)
-    paused = {view.name[1]: view.paused for view in books.views({})}
+    paused = {view.name[1]: view.paused for view in books.views({}, {})}
     assert paused == {"default": False, "q": True}
     books.declare(("default", "q"), queue("q", 2))
-    assert [(v.paused, v.concurrency) for v in books.views({}) if v.name[1] == "q"] == [(False, 2)]
+    assert [(v.paused, v.concurrency) for v in books.views({}, {}) if v.name[1] == "q"] == [(False, 2)]
     books.declare(("default", "q"), queue("q", 2, paused=True))
-    assert [v.paused for v in books.views({}) if v.name[1] == "q"] == [True]
+    assert [v.paused for v in books.views({}, {}) if v.name[1] == "q"] == [True]
     books.declare(("default", "q"), None)
     assert not books.exists(("default", "q"))
 
@@ -114,7 +114,7 @@ def test_admissions_that_are_not_recorded_count() -> None:
     books = Books()
     enter(books, job("a"), 1)
     enter(books, job("b"), 2)
-    assert [view.held for view in books.views({"uid-a": DEFAULT})] == [1]
+    assert [view.held for view in books.views({"uid-a": DEFAULT}, {})] == [1]
 
 
 def test_a_job_that_changes_its_queue_leaves_the_other_one() -> None:

@@ -229,16 +229,55 @@ def test_the_sequence_is_the_version_of_the_creation(bench: Bench) -> None:
     assert bench.scheduler.sequence(job("a").build()) == 101
 
 
-def test_nobody_starts_while_the_place_of_one_is_not_known(bench: Bench) -> None:
-    """2.1: a job that was edited before it was first seen may stand in front of all others."""
+def test_nobody_starts_who_may_be_behind_one_whose_place_is_not_known(bench: Bench) -> None:
+    """2.1: a job that was edited before it was first seen may stand in front of all others of its priority."""
     bench.tell(job("late"), edited=True)
-    bench.tell(job("late").priority(1), edited=True)
-    bench.tell(job("a"))
+    bench.tell(job("late").priority(1), job("later"), edited=True)
+    bench.tell(job("lower"), job("same").priority(1), job("higher").priority(2))
     assert bench.scheduler.sequence(job("late").build()) is None
-    assert bench.granted("a", "late") == []
-    bench.call(lambda: bench.scheduler.set_sequence(job("late").build(), 5))
+    assert bench.granted("lower", "same", "late", "higher") == ["higher"]
+    bench.call(lambda: bench.scheduler.set_sequence(job("late").priority(1).build(), 5))
     bench.wait(0.05)
-    assert bench.granted("a", "late") == ["a", "late"]
+    assert bench.granted("lower", "same", "late", "higher") == ["same", "late", "higher"]
+    bench.call(lambda: bench.scheduler.set_sequence(job("later").build(), 6))
+    bench.wait(0.05)
+    assert bench.granted("lower", "later") == ["lower", "later"]
+
+
+def test_a_place_that_is_not_known_holds_no_other_queue_back(bench: Bench) -> None:
+    """2.1: whatever keeps its look-up from succeeding, the other queues go on; one of a namespace is one of its own."""
+    bench.declare("q")
+    bench.declare("r")
+    bench.tell(job("late").queue("q"), edited=True)
+    bench.tell(job("late").queue("q").priority(0), edited=True)
+    elsewhere = job("elsewhere").queue("default").namespace("other")
+    bench.tell(job("a").queue("q"), job("b").queue("r"), job("c"), elsewhere)
+    assert bench.granted("a", "b", "c", "elsewhere") == ["b", "c", "elsewhere"]
+    assert not bench.scheduler.closed_for
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda late: late.queue("r"), JobBuilder.suspend, JobBuilder.cancel, lambda late: late.priority(-1), None],
+    ids=["moved", "suspended", "canceled", "lowered", "deleted"],
+)
+def test_what_does_not_wait_in_front_any_more_holds_nobody_back(
+    bench: Bench, change: Callable[[JobBuilder], JobBuilder] | None
+) -> None:
+    """2.1, 2.4: and it takes effect without anything else happening."""
+    bench.declare("q")
+    bench.declare("r")
+    late = job("late").queue("q")
+    bench.tell(late, edited=True)
+    bench.tell(late.priority(0), job("a").queue("q"), edited=True)
+    bench.call(lambda: bench.scheduler.set_sequence(job("a").queue("q").build(), 7))
+    bench.wait(0.05)
+    assert bench.granted("a") == []
+    if change is None:
+        bench.delete(late)
+    else:
+        bench.tell(change(late), edited=True)
+    assert bench.granted("a") == ["a"]
 
 
 def test_a_cycle_reads_no_more_than_it_admits(bench: Bench) -> None:

@@ -137,7 +137,17 @@ class WorldDriver(RuleBasedStateMachine):
         settled = job.status.retry_at is None and scheduler.sequence(job) is not None
         unknown = job.status.attempt is None and any(attempt.job_uid == uid for attempt in self.world.runs)
         waits = step.active(job.status) is None and not step.finished(job.status) and not scheduler.granted(uid)
-        return waits and settled and not held_back and not unknown
+        return waits and settled and not held_back and not unknown and not self._may_be_behind(job)
+
+    def _may_be_behind(self, job: BatchJob) -> bool:
+        """Whether the place of another one of its queue, with a priority as high, is not known yet."""
+        return any(
+            self.controller.scheduler.sequence(other) is None
+            and not step.finished(other.status)
+            and other.spec.queue == job.spec.queue
+            and other.spec.priority >= job.spec.priority
+            for other in self._known()
+        )
 
     def _counted(self, queue: str | None = None) -> int:
         """Slots as the books count them: never less than what is really held, and nothing once all is proved over."""
