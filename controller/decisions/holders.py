@@ -213,12 +213,12 @@ def _silent(holder: Holder, look: Look, policy: LockPolicy, text: str) -> _Verdi
 
 
 def _heard_again(stay: list[Holder], looks: Mapping[str, Look], notes: list[Note]) -> tuple[Holder, ...]:
-    """A fenced holder that is proved to live may push again, unless somebody else was given the lock meanwhile."""
+    """A fenced holder that is silent no more may push again, unless somebody else was given the lock meanwhile."""
     kept = {holder.uid: holder for holder in stay}
     for holder in sorted(stay, key=lambda each: -each.token):
         others = [each for each in kept.values() if each.uid != holder.uid and each.fenced_at is None]
         look = looks.get(holder.uid)
-        if holder.fenced_at is None or look is None or not _lives(holder, look):
+        if holder.fenced_at is None or look is None or not _heard(holder, look):
             continue
         if compatible(others, holder.mode):
             kept[holder.uid] = holder.model_copy(update={"fenced_at": None})
@@ -226,5 +226,9 @@ def _heard_again(stay: list[Holder], looks: Mapping[str, Look], notes: list[Note
     return tuple(kept.values())
 
 
-def _lives(holder: Holder, look: Look) -> bool:
-    return is_live(look.found) if holder.attempt else look.claim is Owner.PRESENT
+def _heard(holder: Holder, look: Look) -> bool:
+    """Proved to live, or known to be about to start: what was never launched cannot be heard first."""
+    if not holder.attempt:
+        return look.claim is Owner.PRESENT
+    due = look.found.evidence is Evidence.ABSENT and (look.record is Record.ACTIVE or look.granted)
+    return is_live(look.found) or due
