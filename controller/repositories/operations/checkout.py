@@ -81,7 +81,7 @@ def check_out(mirror: Path, directory: Path, commit: str, object_format: str) ->
     with (home / "config").open("a") as file:
         file.write(_CONFIG.format(mirror=_quoted(str(mirror))))
     (home / "HEAD").write_text(f"{commit}\n")
-    Git(directory, git.environment, {**git.options, **_WORKERS}).run("reset", "--quiet", "--hard", commit)
+    git.with_options(_WORKERS).run("reset", "--quiet", "--hard", commit)
 
 
 def name_refs(mirror: Path, directory: Path, *, copied: bool, author: tuple[str, str]) -> None:

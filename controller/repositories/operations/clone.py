@@ -80,7 +80,9 @@ def _ask(git: Git, url: str) -> _Head:
 def _fill(git: Git, url: str, head: _Head, final: Path) -> None:
     git.run("init", "--quiet", "--bare", "--template=", f"--object-format={head.object_format}", ".")
     configure(git, url, final / "hooks")
-    git.run("fetch", "--progress", "--no-write-fetch-head", "--no-tags", "--", "origin", FETCH_HEADS, FETCH_TAGS)
+    # Kept as the one pack that it comes in, however small.
+    whole = git.with_options({"fetch.unpackLimit": "1"})
+    whole.run("fetch", "--progress", "--no-write-fetch-head", "--no-tags", "--", "origin", FETCH_HEADS, FETCH_TAGS)
     if head.branch:
         git.run("symbolic-ref", "HEAD", refs.HEADS + head.branch)
     git.run("pack-refs", "--all")

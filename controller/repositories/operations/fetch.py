@@ -57,7 +57,7 @@ def fetch(order: Fetch, secrets: Secrets) -> Outcome:
             size_bytes=size_of(mirror),
             object_format=facts.object_format,
             default_branch=facts.default_branch,
-            changed_refs=len(before ^ _snapshot(mirror)) // 2 or len(before ^ _snapshot(mirror)),
+            changed_refs=len({name for name, _ in before ^ _snapshot(mirror)}),
             fast_forwarded=branches.fast_forwarded,
             diverged=branches.diverged,
         )

@@ -121,9 +121,9 @@ class Git:
             output = os.pread(stdout, os.fstat(stdout).st_size, 0)
         return status, output.decode("utf-8", "surrogateescape"), errors
 
-    def within(self, directory: Path) -> Git:
-        """The same in another directory."""
-        return Git(directory, self.environment, self.options, self.secrets)
+    def with_options(self, options: Mapping[str, str]) -> Git:
+        """The same with other values of some options."""
+        return Git(self.directory, self.environment, {**self.options, **options}, self.secrets)
 
     def _tell(self, process: subprocess.Popen[bytes]) -> str:
         """Pass stderr on line by line, progress included, and keep its end."""

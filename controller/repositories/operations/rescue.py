@@ -66,7 +66,12 @@ def rescue(repository: Path, git: Git) -> Rescue:
 def _save(git: Git, old: Path, branch: str, commit: str) -> bool:
     """Copy what `commit` needs beyond the new mirror; False where that is not whole."""
     borrowed = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(old / "objects")}
-    wanted = f"{commit}\n--not\n--all\n"
+    # Not `--all`: before git 2.42 only object ids were understood here.
+    known = {
+        *refs.list_refs(git.directory, refs.UPSTREAM).values(),
+        *refs.list_refs(git.directory, refs.HEADS).values(),
+    }
+    wanted = "\n".join([commit, *(f"^{one}" for one in sorted(known)), ""])
     if not _whole(git, wanted):
         packed, _, _ = git.call("pack-objects", "--quiet", "--revs", "objects/pack/pack", given=wanted, env=borrowed)
         if packed != 0 or not _whole(git, wanted):
