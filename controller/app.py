@@ -37,10 +37,13 @@ from controller.reconcile.first_pass import First, first_keys
 from controller.reconcile.index import AttemptIndex
 from controller.reconcile.intake import Intake
 from controller.reconcile.jobs import JobReconciler
+from controller.reconcile.mirrors import resolver
 from controller.reconcile.orphans import OrphanReconciler, attempt_key
 from controller.reconcile.parts import Parts
 from controller.reconcile.queues import QueueReconciler
 from controller.reconcile.record import StatusWriter
+from controller.reconcile.repository_book import RepositoryBook
+from controller.reconcile.repository_side import repository_side
 from controller.reconcile.router import Router
 from controller.reconcile.scheduler import Scheduler
 from controller.reconcile.workers import Workers
@@ -50,6 +53,7 @@ from controller.recovery.disk import DiskWatch
 from controller.recovery.join import Joined, join
 from controller.recovery.stopwatch import Stopwatch
 from controller.recovery.upkeep import Upkeep
+from controller.repositories.places import Places
 from controller.settings import Settings
 from controller.telemetry.health import Health
 from controller.telemetry.log import configure
@@ -72,7 +76,10 @@ class App:
         self.queue = WorkQueue()
         self.index = AttemptIndex()
         self.scheduler = Scheduler(self.queue, self.index, settings.max_running)
+        self.book = RepositoryBook(self.queue, self.scheduler, self.store, resolver(Places(settings.home)))
+        self.store.listen(self.book.observe)  # before the scheduler, which asks it
         self.store.listen(self.scheduler.observe)
+        self.scheduler.also_ask(self.book)
         self.store.listen(Census(self.metrics).observe)
         self.health = Health()
         self.stopping = asyncio.Event()
@@ -107,14 +114,27 @@ class App:
         events = Recorder(api, self.metrics)
         parts = self._parts(api, executor, events, joined.identity)
         intake = Intake(self.store, self.queue, self.scheduler, parts.writer)
-        jobs = JobReconciler(parts)
+        gits = ProcessExecutor(
+            self.settings.operations, joined.identity.state_id, self.settings.sweep_seconds, home="private"
+        )
+        side = repository_side(parts, self.book, gits, self.settings)
+        jobs = JobReconciler(parts, side.jobs)
         orphans = OrphanReconciler(api, self.store, executor, self.index, self.scheduler, self.metrics)
         queues = QueueReconciler(parts)
-        router = Router({"BatchJob": jobs.reconcile, "JobQueue": queues.reconcile, "Attempt": orphans.reconcile})
+        router = Router(
+            {
+                "BatchJob": jobs.reconcile,
+                "JobQueue": queues.reconcile,
+                "Attempt": orphans.reconcile,
+                **side.reconcilers,
+            }
+        )
         stopwatch = Stopwatch(self.metrics, self.queue, lambda: bool(self.scheduler.closed_for))
         stopwatch.listed(joined.listed_at, joined.list_cpu_seconds)
         reconcile = stopwatch.watching(router.reconcile)
         workers = Workers(self.queue, reconcile, self.settings.workers, self.metrics)
+        await gits.reattach()
+        await side.operations.load()
         await self._first_pass(executor, orphans, intake)
         stopwatch.filled()
         workers.start()

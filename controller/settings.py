@@ -64,9 +64,23 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "console", "json"] = Field(
         default="auto", description="auto: console on a terminal, else one JSON object a line."
     )
+    git_schemes: str = Field(
+        default="https,http,ssh",
+        pattern=r"^(https|http|ssh|file)(,(https|http|ssh|file))*$",
+        description="Schemes of Repository URLs that are allowed; `holdfast up` adds file.",
+    )
+    max_transfers: int = Field(default=4, ge=1, description="Operations on git remotes at once on this host.")
+    keep_failed_workspaces_seconds: float = Field(
+        default=86400, ge=0, description="Workspaces of attempts that did not succeed are removed after this."
+    )
     stop_grace_seconds: float = Field(
         default=20, gt=0, description="On SIGTERM the reconciles in work get this long to finish."
     )
+
+    @property
+    def operations(self) -> Path:
+        """Directory of the run directories of operations on repositories."""
+        return self.home / "operations"
 
     @property
     def runs(self) -> Path:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from controller.api.batchjob import BatchJob
+from controller.api.jobbatch import JobBatch
 from controller.api.jobqueue import JobQueue
 from controller.api.kind import Kind
 from controller.api.names import KINDS
+from controller.api.repository import Repository
+from controller.api.repositorylock import RepositoryLock
 
-MODELS: dict[str, type[Kind]] = {model.names.kind: model for model in (JobQueue, BatchJob)}
+MODELS: dict[str, type[Kind]] = {
+    model.names.kind: model for model in (JobQueue, Repository, RepositoryLock, JobBatch, BatchJob)
+}
 
 if tuple(MODELS) != KINDS:
     raise ImportError(f"controller.api.names knows the kinds {KINDS}, there are models of {tuple(MODELS)}")

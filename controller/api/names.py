@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-KINDS = ("JobQueue", "BatchJob")  # in the order in which they are read at a start: a job is judged with its queue known
+# In the order in which they are read at a start: a job is judged with its queue and its repository known.
+KINDS = ("JobQueue", "Repository", "RepositoryLock", "JobBatch", "BatchJob")
 
 
 class Names(NamedTuple):

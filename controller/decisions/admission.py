@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from controller.decisions.order import Candidate
 
@@ -32,6 +33,16 @@ class QueueView:
     paused: bool
     held: int
     candidates: Iterable[Candidate]
+
+
+class StartGate(Protocol):
+    """What else a candidate needs than a slot: asked once per candidate, in order, within one cycle."""
+
+    def begin(self) -> None: ...
+
+    def may_start(self, waiting: Candidate) -> bool: ...
+
+    def finish(self) -> None: ...
 
 
 def free_slots(queue: QueueView, host_free: int) -> int:

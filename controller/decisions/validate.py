@@ -52,8 +52,6 @@ def invalid(spec: BatchJobSpec, executors: frozenset[str]) -> tuple[str, str] | 
     if spec.executor.value not in executors:
         known = ", ".join(sorted(executors))
         return "ExecutorNotEnabled", f"spec.executor: {spec.executor.value} is not enabled here; enabled: {known}"
-    if spec.repository is not None:
-        return "RepositoriesNotEnabled", "spec.repository: this controller does not give jobs a repository"
     for check in CHECKS:
         if (message := check(spec)) is not None:
             return "InvalidSpec", message

@@ -7,8 +7,9 @@ A change of an object moves its entry; a cycle reads only as many entries as it 
 from __future__ import annotations
 
 import bisect
+import heapq
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from controller.api.batchjob import BatchJob
@@ -130,6 +131,10 @@ class Books:
             for name, account in self.accounts.items()
             if account.waiting
         ]
+
+    def in_line(self, namespace: str) -> Iterator[Candidate]:
+        """Who waits in any queue of a namespace, in order; read only as far as asked."""
+        return heapq.merge(*(account.waiting for name, account in self.accounts.items() if name[0] == namespace))
 
     def queue_of(self, uid: str) -> QueueName | None:
         """The queue that a job is in, None where it is not in the books."""

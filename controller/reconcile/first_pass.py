@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import Phase
 from controller.api.keys import Key
+from controller.api.names import KINDS
 from controller.decisions import status as step
 from controller.executors.base import AttemptId
 from controller.kube.store import Store
@@ -29,7 +30,7 @@ class First:
 
 def first_keys(store: Store, scheduler: Scheduler, orphans: OrphanReconciler) -> First:
     """Enter every job again, now that the run directories are known, and say what has to be reconciled."""
-    others = store.keys("JobQueue")
+    others = [key for kind in KINDS if kind != "BatchJob" for key in store.keys(kind)]
     for key, job in store.items("BatchJob"):
         if isinstance(job, BatchJob):
             scheduler.enter(job)

@@ -16,12 +16,25 @@ from controller.api.keys import Key
 from controller.decisions import status as step
 from controller.decisions.inputs import Observed
 from controller.decisions.job import decide, retry_left
-from controller.decisions.plan import Action, Delete, Launch, Plan, Release, Stop, Supervise, Void
+from controller.decisions.job_repository import awaits_lock
+from controller.decisions.plan import (
+    Action,
+    Delete,
+    Launch,
+    MakeWorkspace,
+    Plan,
+    Publish,
+    Release,
+    Stop,
+    Supervise,
+    Void,
+)
 from controller.errors import HoldfastError, Terminal, Waiting
 from controller.executors.base import AttemptId
 from controller.kube.events import EventType, Reference
 from controller.reconcile.census import Census
 from controller.reconcile.environment import Environment, resolve
+from controller.reconcile.job_repositories import JobRepositories
 from controller.reconcile.launch import launch_spec
 from controller.reconcile.parts import Parts
 from controller.reconcile.sequence import PlaceFinder
@@ -42,8 +55,9 @@ class _Memory:
 class JobReconciler:
     """Called by the workers with a key, never twice at once for the same job."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, repositories: JobRepositories) -> None:
         self._parts = parts
+        self._repositories = repositories
         self._census = Census(parts.metrics)
         self._places = PlaceFinder(parts.api, parts.store, parts.scheduler, parts.events)
         self._memory: dict[str, _Memory] = {}
@@ -63,10 +77,11 @@ class JobReconciler:
             await self._places.find(job)
         seen, environment = await self._observe(job)
         plan = decide(job, seen, parts.host, parts.now())
-        job = await self._record(job, plan)
+        job = await self._record(job, plan, keep_grant=awaits_lock(seen))
         if (left := retry_left(job, job.status, parts.now())) > 0:
             parts.scheduler.hold_back(job.metadata.uid, left)
         self._tell(job, plan)
+        await self._repositories.stand_in_line(job)
         # What runs is known and recorded; an action that fails for long must not keep all the others waiting.
         parts.scheduler.accounted(key)
         if not await self._act(job, plan, environment):
@@ -111,6 +126,7 @@ class JobReconciler:
             look_again=again,
             eta=eta,
             evict=memory.evict,
+            repository=await self._repositories.view(job, observation),
             error=error if attempt is not None and attempt.number == failed else None,
             output=parts.output_location(attempt) if attempt is not None else "",
         )
@@ -131,7 +147,7 @@ class JobReconciler:
             text = f"there is no JobQueue {job.spec.queue} in namespace {job.metadata.namespace}"
             return None, ("QueueNotFound", text)
         if not granted or retry_left(job, job.status, self._parts.now()) > 0:
-            return None, None
+            return None, None if granted else self._repositories.why(uid)
         try:
             return await resolve(self._parts.api, job), None
         except Waiting as missing:
@@ -148,17 +164,13 @@ class JobReconciler:
 
     # --- record
 
-    async def _record(self, job: BatchJob, plan: Plan) -> BatchJob:
+    async def _record(self, job: BatchJob, plan: Plan, *, keep_grant: bool) -> BatchJob:
         new = await self._parts.writer.write(job, plan.status)
         if new is not job:
             self._census.recorded(job, plan.status)
-        return self._unused(new)
-
-    def _unused(self, job: BatchJob) -> BatchJob:
-        """A grant that was not turned into an admission goes back."""
-        if step.active(job.status) is None:
-            self._parts.scheduler.give_back(job.metadata.uid)
-        return job
+        if step.active(new.status) is None and not keep_grant:
+            self._parts.scheduler.give_back(new.metadata.uid)  # it was not turned into an admission
+        return new
 
     def _tell(self, job: BatchJob, plan: Plan) -> None:
         for note in plan.notes:
@@ -198,6 +210,12 @@ class JobReconciler:
                 await parts.executor.ensure_supervised(AttemptId(uid, number))
             case Release(number, keep_record):
                 await parts.executor.release(AttemptId(uid, number), keep_record)
+                if job.spec.repository is not None:
+                    await self._repositories.release(job, number)
+            case MakeWorkspace(number):
+                await self._repositories.make_workspace(job, number)
+            case Publish(number):
+                await self._repositories.publish(job, number)
             case Delete():
                 await parts.api.delete(*job.key, uid)
 
@@ -210,7 +228,7 @@ class JobReconciler:
         result = "transient"
         try:
             with parts.metrics.launch_seconds.time():
-                await parts.executor.launch(launch_spec(job, attempt, environment))
+                await parts.executor.launch(self._repositories.complete(launch_spec(job, attempt, environment), job))
             result = "ok"
         except Terminal:
             result = "terminal"

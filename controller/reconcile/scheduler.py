@@ -14,7 +14,7 @@ from controller.api.batchjob import BatchJob
 from controller.api.jobqueue import JobQueue
 from controller.api.keys import Key
 from controller.decisions import status as step
-from controller.decisions.admission import QueueName, cycle
+from controller.decisions.admission import QueueName, StartGate, cycle
 from controller.decisions.order import Candidate, candidate
 from controller.decisions.placement import Place, place
 from controller.executors.base import AttemptId
@@ -55,6 +55,11 @@ class Scheduler:
         self._unplaced: dict[str, tuple[QueueName, int]] = {}  # waiting jobs without a sequence: queue, priority
         self._shut: dict[str, str] = {"Starting": "the first pass has not begun"}
         self._dirty = asyncio.Event()
+        self._also: StartGate | None = None
+
+    def also_ask(self, gate: StartGate) -> None:
+        """Have `gate` asked before a slot is given (design 4, step 4: repository and lock)."""
+        self._also = gate
 
     # --- what changes the books
 
@@ -233,15 +238,21 @@ class Scheduler:
         held = self.books.held_total + len(self._granted)
         granted = {uid: name for uid, (name, _) in self._granted.items()}
         views = self.books.views(granted, self._highest_unplaced())
+        if self._also is not None:
+            self._also.begin()
         for waiting in cycle(views, limit, held, self._startable):
             job_key = Key("BatchJob", waiting.namespace, waiting.name)
             if (queue := self.books.queue_of(waiting.uid)) is not None:
                 self._granted[waiting.uid] = (queue, waiting)
                 self.pace.started(waiting.uid)
                 self._queue.add(job_key, HIGH)
+        if self._also is not None:
+            self._also.finish()
 
     def _startable(self, waiting: Candidate) -> bool:
-        return waiting.uid not in self._granted and waiting.uid not in self._held_back
+        if waiting.uid in self._granted or waiting.uid in self._held_back:
+            return False
+        return self._also is None or self._also.may_start(waiting)
 
     def _let_go(self, uid: str) -> None:
         del self._held_back[uid]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import structlog
 
 from controller.api.batchjob import BatchJob
+from controller.api.kind import Kind
 from controller.errors import Terminal
 from controller.kube.client import Api
 from controller.kube.errors import Expired, Unreachable
@@ -67,23 +68,23 @@ class PlaceFinder:
         return min(numbers)
 
 
-async def create_revision(api: Api, job: BatchJob) -> int | None:
-    """The resourceVersion that `job` was created at; None where etcd has forgotten it (compaction).
+async def create_revision(api: Api, item: Kind) -> int | None:
+    """The resourceVersion that `item` was created at; None where etcd has forgotten it (compaction).
 
     Raises:
         Transient: the API server could not answer.
     """
-    existed, step = job.metadata.version, FIRST_STEP
+    existed, step = item.metadata.version, FIRST_STEP
     absent = max(1, existed - step)
     try:
-        while await _exists(api, job, absent):
+        while await _exists(api, item, absent):
             existed, step = absent, step * 2
             if absent == 1:
                 return 1
             absent = max(1, absent - step)
         while existed - absent > 1:
             middle = (existed + absent) // 2
-            if await _exists(api, job, middle):
+            if await _exists(api, item, middle):
                 existed = middle
             else:
                 absent = middle
@@ -92,13 +93,13 @@ async def create_revision(api: Api, job: BatchJob) -> int | None:
     return existed
 
 
-async def _exists(api: Api, job: BatchJob, version: int) -> bool:
+async def _exists(api: Api, item: Kind, version: int) -> bool:
     listing = await api.list(
-        "BatchJob",
-        job.metadata.namespace,
-        field_selector=f"metadata.name={job.metadata.name}",
+        item.key.kind,
+        item.metadata.namespace,
+        field_selector=f"metadata.name={item.metadata.name}",
         resource_version=version,
         resource_version_match="Exact",
         metadata_only=True,
     )
-    return any(item["metadata"]["uid"] == job.metadata.uid for item in listing.items)
+    return any(found["metadata"]["uid"] == item.metadata.uid for found in listing.items)

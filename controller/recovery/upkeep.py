@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import structlog
 
+from controller.api.names import KINDS
 from controller.decisions.binding import Identity
 from controller.errors import HoldfastError
 from controller.files.atomic import remove_stale_temps
@@ -89,7 +90,7 @@ class Upkeep:
 
     def remember(self) -> None:
         """Keep the highest resourceVersion seen, so that an older backup of etcd is noticed at the next start."""
-        highest = max(self._store.highest_version("BatchJob"), self._store.highest_version("JobQueue"))
+        highest = max(self._store.highest_version(kind) for kind in KINDS)
         if highest <= self._identity.highest_version:
             return
         identity = replace(self._identity, highest_version=highest)
@@ -130,7 +131,7 @@ class Upkeep:
             _log.warning("cannot tidy up the run directories", reason=error.reason, error=error.message)
 
     async def _recheck(self) -> None:
-        for kind in ("JobQueue", "BatchJob"):
+        for kind in KINDS:
             try:
                 changes = await recheck(self._api, self._store, kind)
             except OlderEtcd:

@@ -1,0 +1,279 @@
+"""What the reconciler of jobs does about a job's repository: its claim, its workspace, its publication.
+
+Observed here, decided in `decisions/job_repository.py`. Claims, batches and operations have names that follow from the
+job's uid and the attempt's number, so making one twice makes it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from controller.api.batchjob import BatchJob
+from controller.api.batchjob_status import AttemptState
+from controller.api.jobbatch import JobBatch
+from controller.api.keys import API_VERSION, Key
+from controller.api.repository import Repository
+from controller.api.repository_use import Push, RepositoryUse
+from controller.decisions import status as step
+from controller.decisions.inputs import RepositoryView, Step, StepState
+from controller.decisions.observed import Evidence, Observation
+from controller.errors import Terminal, Transient, Waiting
+from controller.executors.base import AttemptId, LaunchSpec
+from controller.kube.errors import AlreadyExists
+from controller.reconcile.lock_sources import carried
+from controller.reconcile.operations import Operations, Owner, Purpose
+from controller.reconcile.parts import Parts
+from controller.reconcile.remotes import Remotes
+from controller.reconcile.repository_book import RepositoryBook, Want
+from controller.repositories import requests
+from controller.repositories.cleanup import remove_workspace
+from controller.repositories.facts import Damaged, read_workspace
+from controller.repositories.names import BadName
+from controller.repositories.places import base_key
+from controller.repositories.refs import HEADS, UPSTREAM, read_head
+
+AUTHOR = ("Holdfast", "holdfast@localhost")  # of commits in a workspace whose job sets no identity of its own
+WORKSPACE_SECONDS = 3600.0
+
+
+class JobRepositories:
+    """Called by the reconciler of jobs, with the job's key held."""
+
+    def __init__(self, parts: Parts, book: RepositoryBook, operations: Operations, remotes: Remotes) -> None:
+        self._parts = parts
+        self._book = book
+        self._operations = operations
+        self._remotes = remotes
+        self._places = operations.places
+
+    # --- observe
+
+    async def view(self, job: BatchJob, found: Observation | None) -> RepositoryView | None:
+        """What the job needs besides a slot; None for a job without a repository.
+
+        Args:
+            found: what was observed of its active attempt.
+
+        Raises:
+            Transient: something could not be read.
+        """
+        use, want = job.spec.repository, self._book.want(job.metadata.uid)
+        if use is None or want is None:
+            return None
+        active, used = step.active(job.status), job.status.repository
+        if active is None:
+            batch = self._book.batch(want) or ""
+            return RepositoryView(want.mode is not None, self._book.token(want.attempt), batch)
+        attempt = AttemptId(job.metadata.uid, active.number)
+        batch = used.batch if used is not None else ""
+        made = await self._workspace(job, attempt, found)
+        published = await self._publication(job, use, want, attempt, found)
+        return RepositoryView(want.mode is not None, active.lock_token, batch, made, published)
+
+    async def _workspace(self, job: BatchJob, attempt: AttemptId, found: Observation | None) -> Step:
+        used = job.status.repository
+        begun = found is not None and found.evidence is not Evidence.ABSENT
+        if begun and used is not None and used.commit:
+            return Step(StepState.DONE, commit=used.commit)
+        made = (await self._operations.look(_workspace_operation(attempt), job.key)).step()
+        if made.state is not StepState.DONE or begun:
+            return made
+        try:
+            facts = await asyncio.to_thread(read_workspace, self._places.workspace(str(attempt)))
+        except (Damaged, OSError) as error:
+            return Step(StepState.UNKNOWN, message=str(error))
+        return made if facts is not None else Step(StepState.ABSENT)
+
+    async def _publication(
+        self, job: BatchJob, use: RepositoryUse, want: Want, attempt: AttemptId, found: Observation | None
+    ) -> Step | None:
+        """None: nothing is to be published, or not yet."""
+        ended = found is not None and found.evidence is Evidence.ENDED and found.exit is not None
+        repository = self._book.declared(want.repository)
+        if use.push is not Push.UPSTREAM or not ended or found.exit.code != 0 or repository is None:  # type: ignore[union-attr]
+            return None
+        done = (await self._operations.look(_publish_operation(attempt), job.key)).step()
+        if done.state is not StepState.ABSENT:
+            return done
+        head = await asyncio.to_thread(self._pushed, want, use.ref or repository.spec.branch)
+        if head is None:
+            return None
+        if self._book.token(str(attempt)) is None:
+            text = "its lock was taken away or given on while it ran: what it pushed stays in the mirror"
+            return Step(StepState.FAILED, "StaleToken", text, final=True)
+        return done
+
+    def _pushed(self, want: Want, branch: str) -> str | None:
+        """The commit of the branch in the mirror that upstream does not have; None where there is none."""
+        mirror = self._places.mirror(*want.repository)
+        try:
+            head = read_head(mirror, branch, HEADS)
+            return head if head is not None and head != read_head(mirror, branch, UPSTREAM) else None
+        except BadName:
+            return None
+        except OSError as error:
+            raise Transient("MirrorUnreadable", f"{error.filename or mirror}: {error.strerror}") from error
+
+    # --- act
+
+    async def stand_in_line(self, job: BatchJob) -> None:
+        """Make what a waiting job waits with: its claim, and the preparation that it needs.
+
+        Raises:
+            HoldfastError: the API server could not take it.
+        """
+        want = self._book.want(job.metadata.uid)
+        if want is None or step.active(job.status) is not None or job.metadata.deletion_timestamp is not None:
+            return
+        if want.mode is not None and self._book.claim_of(want.attempt) is None:
+            await self._create("RepositoryLock", job, _claim(job, want))
+        batch, repository = self._book.batch(want), self._book.declared(want.repository)
+        if batch is None or repository is None or repository.spec.prepare is None:
+            return
+        key = Key("JobBatch", job.metadata.namespace, batch)
+        if self._parts.store.find(JobBatch, key) is None:
+            commit = self._book.commit(want.repository, want.ref or repository.spec.branch)
+            await self._create("JobBatch", job, _batch(repository, batch, commit or ""))
+
+    async def _create(self, kind: str, job: BatchJob, body: dict[str, Any]) -> None:
+        try:
+            made = await self._parts.api.create(kind, job.metadata.namespace, body)
+        except AlreadyExists:  # of an earlier controller, or the watch is behind
+            made = await self._parts.api.get(kind, job.metadata.namespace, body["metadata"]["name"])
+        self._parts.store.update(kind, made)
+
+    async def make_workspace(self, job: BatchJob, number: int) -> None:
+        """Begin the operation that makes the checkout.
+
+        Raises:
+            Waiting: the repository or its preparation is not there (any more).
+        """
+        repository, use = self._declared(job)
+        attempt, used = AttemptId(job.metadata.uid, number), job.status.repository
+        commit = key = ""
+        if used is not None and used.batch:
+            batch = self._parts.store.find(JobBatch, Key("JobBatch", job.metadata.namespace, used.batch))
+            if batch is None:
+                raise Waiting("BatchNotFound", f"JobBatch {used.batch} is gone", 5.0)
+            commit, key = batch.spec.commit, base_key(batch.spec.commit, batch.spec.prepare.command)
+        operation = _workspace_operation(attempt)
+        look = await self._operations.look(operation, job.key)
+        if look.step().state is StepState.DONE:
+            await self._operations.forget(operation)  # it was made, and is not there any more
+        target = self._target(job, use, operation, WORKSPACE_SECONDS)
+        ref = use.ref or repository.spec.branch
+        try:
+            request = requests.workspace(target, str(attempt), ref, commit, key, AUTHOR)
+        except BadName as error:
+            raise Terminal("BadRef", str(error)) from error
+        await self._operations.begin(operation, Owner(job.key, job.metadata.uid), request)
+
+    async def publish(self, job: BatchJob, number: int) -> None:
+        """Begin the operation that publishes what the attempt pushed."""
+        repository, use = self._declared(job)
+        branch, operation = use.ref or repository.spec.branch, _publish_operation(AttemptId(job.metadata.uid, number))
+        want = self._book.want(job.metadata.uid)
+        commit = await asyncio.to_thread(self._pushed, want, branch) if want is not None else None
+        if commit is None:
+            return
+        remote = await self._remotes.remote(repository)
+        target = self._target(job, use, operation, self._remotes.deadline(repository))
+        await self._operations.begin(
+            operation, Owner(job.key, job.metadata.uid), requests.publish(target, remote, branch, commit)
+        )
+
+    async def release(self, job: BatchJob, number: int) -> None:
+        """The attempt is over: its operations are forgotten; its workspace is removed at once if it succeeded.
+
+        Raises:
+            Waiting: an operation of it still runs; it is being stopped.
+        """
+        attempt = AttemptId(job.metadata.uid, number)
+        for operation in (_workspace_operation(attempt), _publish_operation(attempt)):
+            seen = await self._operations.executor.observe(operation)
+            if seen.evidence is Evidence.ABSENT:
+                continue
+            if seen.evidence in (Evidence.ALIVE, Evidence.LAUNCHING):
+                await self._operations.stop(operation)
+                raise Waiting("OperationRuns", f"operation {operation} is being stopped", 1.0)
+            await self._operations.forget(operation)
+        newest = job.status.attempt
+        if newest is not None and newest.number == number and newest.state is AttemptState.SUCCEEDED:
+            try:
+                await asyncio.to_thread(remove_workspace, self._places, str(attempt))
+            except OSError as error:
+                raise Transient("WorkspaceNotRemoved", f"{error.filename}: {error.strerror}") from error
+        self._book.refs_changed((job.metadata.namespace, job.spec.repository.name if job.spec.repository else ""))
+
+    def complete(self, spec: LaunchSpec, job: BatchJob) -> LaunchSpec:
+        """`spec` with workspace, token, and what a lock record is rebuilt from; as it is for a job without one."""
+        use, active = job.spec.repository, step.active(job.status)
+        if use is None or active is None:
+            return spec
+        workspace = str(self._places.workspace(str(spec.attempt)))
+        ours = {"HOLDFAST_REPOSITORY": use.name, "HOLDFAST_WORKSPACE": workspace}
+        if active.lock_token is not None:
+            ours["HOLDFAST_LOCK_TOKEN"] = str(active.lock_token)
+        claim = self._book.claim_of(str(spec.attempt)) or ("", "")
+        whose = carried(use.name, claim, use.lock.mode) if use.lock.mode is not None else {}
+        return replace(
+            spec,
+            env={**spec.env, **ours},
+            working_dir=spec.working_dir or workspace,
+            annotations={**spec.annotations, **whose},
+        )
+
+    def why(self, uid: str) -> tuple[str, str] | None:
+        """Why the job could not start when it was last looked at in its turn."""
+        return self._book.why(uid)
+
+    def _declared(self, job: BatchJob) -> tuple[Repository, RepositoryUse]:
+        use = job.spec.repository
+        assert use is not None
+        repository = self._book.declared((job.metadata.namespace, use.name))
+        if repository is None:
+            raise Waiting("RepositoryNotFound", f"there is no Repository {use.name}", 5.0)
+        return repository, use
+
+    def _target(self, job: BatchJob, use: RepositoryUse, operation: AttemptId, deadline: float) -> requests.Target:
+        return requests.Target(self._places, job.metadata.namespace, use.name, str(operation), deadline)
+
+
+def _workspace_operation(attempt: AttemptId) -> AttemptId:
+    return Operations.name(Purpose.WORKSPACE, attempt.job_uid, attempt.number)
+
+
+def _publish_operation(attempt: AttemptId) -> AttemptId:
+    return Operations.name(Purpose.PUBLISH, attempt.job_uid, attempt.number)
+
+
+def _owned(job: BatchJob) -> list[dict[str, Any]]:
+    meta = job.metadata
+    return [{"apiVersion": API_VERSION, "kind": "BatchJob", "name": meta.name, "uid": meta.uid, "controller": True}]
+
+
+def _claim(job: BatchJob, want: Want) -> dict[str, Any]:
+    number = want.attempt.rpartition(".")[2]
+    name = f"{job.metadata.name[:200].rstrip('-.')}-{job.metadata.uid[:8]}-{number}"
+    holder = {"kind": "BatchJob", "name": job.metadata.name, "uid": job.metadata.uid, "attempt": want.attempt}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "RepositoryLock",
+        "metadata": {"name": name, "namespace": job.metadata.namespace, "ownerReferences": _owned(job)},
+        "spec": {"repository": want.repository[1], "mode": str(want.mode), "holder": holder},
+    }
+
+
+def _batch(repository: Repository, name: str, commit: str) -> dict[str, Any]:
+    meta = repository.metadata
+    owner = {"apiVersion": API_VERSION, "kind": "Repository", "name": meta.name, "uid": meta.uid, "controller": True}
+    prepare = repository.spec.prepare
+    assert prepare is not None
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "JobBatch",
+        "metadata": {"name": name, "namespace": meta.namespace, "ownerReferences": [owner]},
+        "spec": {"repository": meta.name, "commit": commit, "prepare": prepare.to_json()},
+    }
