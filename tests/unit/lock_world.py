@@ -85,7 +85,7 @@ class LockWorld:
         self.policy: LockPolicy = KEEP
         self.mono, self.wall = 0.0, 0.0
         self.unreadable = False
-        self.slots = 3
+        self.slots = 2
         self.used = 0  # the largest token that anybody was told
         self.displaced: set[str] = set()  # attempts whose lock was taken by a person, or given on
         self.damaged = False
@@ -129,6 +129,8 @@ class LockWorld:
     def found(self, attempt: str) -> Observation:
         run = self.runs.get(attempt)
         seen = run.found if run is not None else Observation(Evidence.ABSENT)
+        if self.unreadable:
+            seen = Observation(Evidence.UNKNOWN, message="EIO")
         if seen.evidence is Evidence.UNKNOWN:
             self.memory.silent_since.setdefault(attempt, self.mono)
         else:
@@ -215,7 +217,7 @@ class LockWorld:
 
     def reconcile_repository(self) -> None:
         """One pass of the one writer of status.lock: rebuild or (release, heal, grant), one PATCH, then the fence."""
-        alive = {a for a, run in self.runs.items() if run.found.evidence is Evidence.ALIVE}
+        alive = {attempt for attempt in self.runs if self.found(attempt).evidence is Evidence.ALIVE}
         if self.lock is None:
             fence = Source("fence", tuple(Trace("", "", LockMode.SHARED, t, over=True) for t in {self.fence_max} if t))
             rebuilt = rebuild(self.sources(), fence, alive, self.now)
@@ -276,7 +278,7 @@ class LockWorld:
             self.admit(job, uid)
 
     def admit(self, job: Job, uid: str) -> None:
-        granted = self.memory.granted.get(uid)
+        granted = self.memory.granted.get(uid) if not self.unreadable else None
         held = next((h for h in (self.lock.holders if self.lock else ()) if h.uid == uid), None)
         if granted is None or held is None or held.attempt != granted.attempt or held.token not in self.fence:
             return
@@ -290,6 +292,8 @@ class LockWorld:
 
     def follow(self, job: Job, attempt: Attempt) -> None:
         run = self.runs.get(attempt.id)
+        if self.unreadable:
+            return
         if run is None and attempt.state is AttemptState.STARTING and attempt.lock_token is not None:
             self.runs[attempt.id] = Process(job.mode, attempt.lock_token)
         elif run is not None and self.is_over(run):
@@ -314,11 +318,11 @@ class LockWorld:
             run = self.runs.get(holder.attempt)
             if run is None or reason == "ForceReleased":
                 continue
-            if run.found.evidence is Evidence.UNKNOWN:
+            if self.found(holder.attempt).evidence is Evidence.UNKNOWN and reason != "Ended":
                 assert reason == "GivenOn", f"silently released: {reason}"
                 since = self.memory.silent_since[holder.attempt]
                 assert self.policy.when_silent.value == "GiveOn" and self.mono - since >= 300
-            else:
+            else:  # Ended also by the job's record, which was evidence once
                 assert run.evidence is not Evidence.ALIVE, f"released while it lives: {reason}"
         self.displaced |= {
             each.holder.attempt  # type: ignore[attr-defined]

@@ -107,6 +107,9 @@ def test_one_that_is_heard_again_is_fenced_no_more() -> None:
     two = lock(fenced, holder("b", 5, fenced_at=START))
     both = release(two, alive | {"uid-b": look(Evidence.ALIVE)}, KEEP, at(9))
     assert [h.fenced_at for h in both.lock.holders] == [START, None]
+    for due in (look(Evidence.ABSENT), look(Evidence.ABSENT, Record.NOT_ADMITTED, granted=True)):
+        starts = release(lock(fenced), {"uid-a": due}, KEEP, at(9))
+        assert starts.lock.holders[0].fenced_at is None, "what was never launched cannot be heard first"
     shared = lock(holder("a", 3, S, fenced_at=START), holder("b", 5, S))
     assert [h.fenced_at for h in release(shared, alive, KEEP, at(9)).lock.holders] == [None, None]
 

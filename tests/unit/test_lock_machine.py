@@ -105,6 +105,11 @@ class LockMachine(RuleBasedStateMachine):
     def reconcile_all(self, crash: int) -> None:
         self.pass_over(self.everything, crash)
 
+    @rule(passes=st.integers(1, 3))
+    def nothing_happens(self, passes: int) -> None:
+        for _ in range(passes):
+            self.everything()
+
     # --- the world
 
     @precondition(there_are("runs"))
@@ -188,5 +193,5 @@ class LockMachine(RuleBasedStateMachine):
 
 TestLockMachine = LockMachine.TestCase
 TestLockMachine.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
