@@ -22,7 +22,7 @@ def adopt(yes: bool) -> None:
     """
     home = Settings().home
     if not home.is_dir():
-        raise click.ClickException(f"{home} does not exist; set HOLDFAST_HOME to the state directory")
+        raise Terminal("NoStateDirectory", f"{home} does not exist; set HOLDFAST_HOME to the state directory")
     if not yes:
         click.confirm(f"{home}: {_known(home)}. Take it for the cluster that the controller sees now?", abort=True)
     request_adopt(home)

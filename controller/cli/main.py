@@ -1,6 +1,7 @@
 """The `holdfast` command: which commands there are; each is imported only when it is used.
 
-An error of ours is one message on stderr and exit code 1, an interrupt is 130. Installed as `kubectl-holdfast` too.
+An error of ours is one message on stderr and exit code 1, wrong usage one line and exit code 2, an interrupt is 130.
+Installed as `kubectl-holdfast` too.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -38,6 +39,29 @@ HIDDEN: Mapping[str, tuple[str, str, str]] = {
 }
 
 
+class WrongUsage(click.ClickException):
+    """Ends the command: one line on stderr, exit code 2."""
+
+    exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the line."""
+        click.echo(f"holdfast: {self.message}", err=True)
+
+
+def in_one_line(error: click.UsageError, command: str) -> click.ClickException:
+    """What click says in several lines, as one: what is wrong with which option, and where the help is.
+
+    Args:
+        command: that was called, for an error that does not know it.
+    """
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error  # no error, but the help that a bare `holdfast` asks for
+    text = " ".join(error.format_message().split()).rstrip(".")
+    asked = error.ctx.command_path if error.ctx is not None else command
+    return WrongUsage(f"{text[:1].lower()}{text[1:]}; see `{asked} --help`")
+
+
 class LazyGroup(click.Group):
     """Finds commands in the tables above: `holdfast logs` must not wait for the imports of `holdfast up`."""
 
@@ -57,9 +81,19 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name][2]) for name in self.list_commands(ctx)])
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            raise in_one_line(error, info_name or "holdfast") from error
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise in_one_line(error, f"{ctx.command_path} {ctx.invoked_subcommand}") from error
         except HoldfastError as error:
             click.echo(f"holdfast: {error.message}", err=True)
             ctx.exit(1)
