@@ -62,6 +62,21 @@ def in_one_line(error: click.UsageError, command: str) -> click.ClickException:
     return WrongUsage(f"{text[:1].lower()}{text[1:]}; see `{asked} --help`")
 
 
+def wrong_settings(error: ValueError) -> str | None:
+    """What is wrong with which HOLDFAST_… variable; None where `error` is about something else.
+
+    Asked by name: importing pydantic would cost every command the time that only some need.
+    """
+    kind: Any = type(error)
+    details: Any = error
+    if kind.__module__ != "pydantic_core._pydantic_core" or details.title != "Settings":
+        return None
+    wrong = [
+        f"HOLDFAST_{found['loc'][0]}".upper() + f"={found['input']!r}: {found['msg']}" for found in details.errors()
+    ]
+    return f"{'; '.join(wrong)}; mend or unset it, then `holdfast settings` explains it"
+
+
 class LazyGroup(click.Group):
     """Finds commands in the tables above: `holdfast logs` must not wait for the imports of `holdfast up`."""
 
@@ -100,6 +115,11 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:
             click.echo("holdfast: interrupted", err=True)
             ctx.exit(130)
+        except ValueError as error:
+            if (text := wrong_settings(error)) is None:
+                raise
+            click.echo(f"holdfast: {text}", err=True)
+            ctx.exit(1)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,7 +7,7 @@ grow. Who of them is over is found out afterwards by holders.release, by evidenc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -80,33 +80,40 @@ class Healed:
     conflict: bool = False
 
 
-def rebuild(sources: Iterable[Source], fence: Source, alive: Collection[str], now: datetime) -> Healed:
+def rebuild(sources: Sequence[Source], fence: int | None, alive: Collection[str], now: datetime) -> Healed:
     """The lock of a Repository whose `status.lock` is absent.
 
     Args:
         sources: in the order of trust, the run directories first: what the running job was given counts.
-        fence: the fence file: one Trace per token that it remembers, all of them `over`; none where the mirror has
-            no fence file yet.
+        fence: largest token that the fence file remembers, 0 where there is none yet; None: it could not be read.
         alive: ids of attempts that are proved to live, and uids of people's claims that exist.
         now: wall clock, timezone-aware UTC.
     """
-    read = (*sources, fence)
-    for source in read:
+    for source in sources:
         if source.traces is None:
-            why = f"who holds it cannot be found out while {source.name} cannot be read: {source.message}"
-            return Healed(None, reason="SourceUnreadable", message=why)
-    traces = [trace for source in read for trace in source.traces or ()]
+            return _unreadable(f"{source.name} cannot be read: {source.message}")
+    if fence is None:
+        return _unreadable("the fence file cannot be read")
+    traces = [trace for source in sources for trace in source.traces or ()]
+    seen = max((fence, *(trace.token for trace in traces)))
     # One more than the largest: a grant may have been recorded that nobody had heard of when the record was lost.
-    token = max(trace.token for trace in traces) + 1 if traces else 0
+    token = seen + 1 if seen else 0
     holders = [held for group in _by_grant(traces) if (held := _holder(group, now)) is not None]
     holders.sort(key=lambda each: each.token)
     healed = heal(Lock(token=token, holders=tuple(holders[:MAX_HOLDERS])), alive, token, now)
     assert healed.lock is not None
     names = ", ".join(f"{each.claim} (token {each.token})" for each in healed.lock.holders) or "nobody"
-    text = f"status.lock was absent; rebuilt from {', '.join(source.name for source in read)}: held by {names}"
+    text = f"status.lock was absent; rebuilt from {', '.join(source.name for source in sources)}: held by {names}"
     message = f"{text}; {healed.message}" if healed.message else text
-    notes = (Note("LockRebuilt", text, warning=bool(traces)), *healed.notes)
+    if not seen:  # nobody is told of the first record of a new Repository
+        return Healed(healed.lock, healed.notes, healed.reason or "New", "nobody has held it before", healed.conflict)
+    notes = (Note("LockRebuilt", text, warning=True), *healed.notes)
     return Healed(healed.lock, notes, healed.reason or "Rebuilt", message, healed.conflict)
+
+
+def _unreadable(why: str) -> Healed:
+    message = f"who holds it cannot be found out, so nothing is granted: {why}"
+    return Healed(None, reason="SourceUnreadable", message=message)
 
 
 def _by_grant(traces: Iterable[Trace]) -> list[list[Trace]]:

@@ -143,6 +143,8 @@ class JobRepositories:
         except AlreadyExists:  # of an earlier controller, or the watch is behind
             made = await self._parts.api.get(kind, job.metadata.namespace, body["metadata"]["name"])
         self._parts.store.update(kind, made)
+        # The watch will tell nothing new of it.
+        self._parts.queue.add(Key(kind, job.metadata.namespace, body["metadata"]["name"]))
 
     async def make_workspace(self, job: BatchJob, number: int) -> None:
         """Begin the operation that makes the checkout.

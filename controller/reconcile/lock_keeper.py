@@ -24,7 +24,7 @@ from controller.decisions.orphan import Owner, is_live
 from controller.decisions.plan import Note
 from controller.errors import Transient
 from controller.executors.base import AttemptId
-from controller.reconcile.lock_sources import known_grants, remembered
+from controller.reconcile.lock_sources import known_grants
 from controller.reconcile.parts import Parts
 from controller.reconcile.repository_book import RepositoryBook, RepositoryName
 from controller.repositories.fence import Fence, read_fence, write_fence
@@ -71,7 +71,7 @@ class LockKeeper:
         recorded = repository.status.lock
         if recorded is None:
             known = await known_grants(self._parts, self._book, name)
-            healed = rebuild(known.sources, remembered(fence), known.alive, now)
+            healed = rebuild(known.sources, fence.max_token, known.alive, now)
         else:
             healed = heal(recorded, await self._alive(recorded), fence.max_token, now)
         conditions = sound(conditions, healed, repository.metadata.generation, now)
@@ -95,6 +95,7 @@ class LockKeeper:
         name, lock = _name(repository), repository.status.lock
         if lock is None:
             return
+        self._book.released(ended.holder.uid for ended in gone)
         tokens = fence_tokens(lock, lambda holder: self._may_push(repository, holder))
         directory = self._places.repository(*name)
         try:

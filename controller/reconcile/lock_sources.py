@@ -14,7 +14,6 @@ from controller.decisions.orphan import is_live
 from controller.executors.base import AttemptId
 from controller.reconcile.parts import Parts
 from controller.reconcile.repository_book import RepositoryBook, RepositoryName
-from controller.repositories.fence import Fence
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +29,6 @@ async def known_grants(parts: Parts, book: RepositoryBook, name: RepositoryName)
     alive: set[str] = set()
     found = (await _directories(parts, name, alive), _jobs(parts, book, name), _claims(parts, name, alive))
     return Known(found, frozenset(alive))
-
-
-def remembered(fence: Fence) -> Source:
-    """The largest token that the fence has seen; nothing of it is a holder."""
-    largest = Trace("", "", LockMode.EXCLUSIVE, fence.max_token, over=True)
-    return Source("the fence", (largest,) if fence.max_token else ())
 
 
 def carried(repository: str, claim: tuple[str, str], mode: LockMode) -> Mapping[str, str]:

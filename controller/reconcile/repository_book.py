@@ -82,6 +82,7 @@ class RepositoryBook:
         self._wants: dict[str, Want] = {}
         self._claims: dict[str, tuple[str, str]] = {}  # attempt -> (uid, name) of its RepositoryLock
         self._why: dict[str, Reason] = {}
+        self._released: set[str] = set()
         self._lines: dict[RepositoryName, Line] = {}
         self._dirty: set[RepositoryName] = set()
 
@@ -109,6 +110,7 @@ class RepositoryBook:
                 self._wants.pop(job.metadata.uid, None)
                 self._dirty.add((job.metadata.namespace, job.spec.repository.name))
         job = change.new
+        self._wake_batches(change)
         if isinstance(job, BatchJob) and job.spec.repository is not None and not step.finished(job.status):
             use, newest = job.spec.repository, job.status.attempt
             number = 1 if newest is None else newest.number + newest.state.over
@@ -117,6 +119,13 @@ class RepositoryBook:
             self._wants[job.metadata.uid] = Want(name, use.lock.mode, use.ref, attempt, change.key)
         elif isinstance(gone := change.old or change.new, BatchJob):
             self._why.pop(gone.metadata.uid, None)
+
+    def _wake_batches(self, change: Change) -> None:
+        """Who belongs to a batch is derived from the jobs' recorded statuses."""
+        before, after = (_membership(job) for job in (change.old, change.new))
+        if before != after:
+            for namespace, batch, _ in filter(None, (before, after)):
+                self._queue.add(Key("JobBatch", namespace, batch), NORMAL)
 
     def _observe_repository(self, key: Key, repository: Repository | None) -> None:
         entry = self._entry((key.namespace, key.name))
@@ -133,11 +142,12 @@ class RepositoryBook:
         entry.people = [other for other in entry.people if other.uid != uid]
         attempt = claim.spec.holder.attempt
         if gone:
+            self._released.discard(uid)
             entry.pending.pop(uid, None)
             self._claims.pop(attempt, None)
         elif attempt:
             self._claims[attempt] = (uid, claim.metadata.name)
-        elif claim.status.sequence is not None and claim.status.released_at is None and not claim.spec.force_release:
+        elif claim.status.sequence is not None and claim.status.token is None and uid not in self._released:
             entry.people = sorted((*entry.people, person_claim(claim, claim.status.sequence)))
         self._dirty.add(name)
         self._queue.add(Key("Repository", *name), NORMAL)
@@ -156,6 +166,10 @@ class RepositoryBook:
         self._entry(name).commits.clear()
         self._dirty.add(name)
         self._scheduler.poke()
+
+    def released(self, uids: Iterable[str]) -> None:
+        """Claims whose grant is over: until that is recorded in them too they must not look like waiting ones."""
+        self._released.update(uids)
 
     def fenced(self, name: RepositoryName, tokens: frozenset[int]) -> None:
         """Lock and fence are recorded for the holders of `tokens`: the records of their jobs are next."""
@@ -339,3 +353,11 @@ class RepositoryBook:
 
 def _job_uid(attempt: str) -> str:
     return attempt.rpartition(".")[0]
+
+
+def _membership(job: object) -> tuple[str, str, bool] | None:
+    """(namespace, batch, whether it is finished) of a job that names a batch."""
+    used = job.status.repository if isinstance(job, BatchJob) else None
+    if not isinstance(job, BatchJob) or used is None or not used.batch:
+        return None
+    return job.metadata.namespace, used.batch, step.finished(job.status)

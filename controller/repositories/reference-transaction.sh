@@ -21,6 +21,7 @@ holds() {
 
 while read -r _ _ ref; do
     case $ref in
+    refs/heads/HEAD) refuse 'a branch cannot be called HEAD: push it by its name' ;;
     refs/heads/*) ;;
     HEAD) ;; # comes with the branch that it names, which is in the list too
     *) refuse "$ref is not pushed here: jobs push branches, everything else comes from the remote" ;;

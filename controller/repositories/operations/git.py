@@ -10,6 +10,7 @@ Whatever git prints goes to our output with the secrets blotted out. Standard li
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
@@ -212,6 +213,7 @@ def _askpass(url: str, secrets: Secrets) -> dict[str, str]:
     program = Path(os.environ.get("TMPDIR", "/tmp")) / f"askpass.{os.getpid()}"
     program.write_bytes(_ASKPASS.read_bytes())
     program.chmod(0o700)
+    atexit.register(program.unlink, missing_ok=True)
     place = urlsplit(url)
     return {
         "GIT_ASKPASS": str(program),
