@@ -51,7 +51,17 @@ def test_every_command_refuses_an_unknown_option_in_one_line(command: str) -> No
 def test_a_bare_command_shows_its_help() -> None:
     """Issue item 7: it is no error in the words of a person."""
     result = CliRunner().invoke(cli, [], prog_name="holdfast")
-    assert result.exit_code == 2 and "Commands:" in result.output
+    assert result.exit_code == 2 and "\nCommands:\n" in result.output
+
+
+def test_a_setting_that_is_wrong_is_one_line() -> None:
+    """Issue items 1 and 7: the name of the variable, what is wrong, and where the settings are explained."""
+    wrong = {"HOLDFAST_MAX_RUNNING": "x", "HOLDFAST_LOG_LEVEL": "loud"}
+    result = CliRunner().invoke(cli, ["up", "--print-systemd"], env=wrong, prog_name="holdfast")
+    assert result.exit_code == 1
+    line = one_line(result.stderr)
+    assert "HOLDFAST_MAX_RUNNING='x': " in line and "HOLDFAST_LOG_LEVEL='loud': " in line
+    assert "holdfast settings" in line
 
 
 def test_adopt_without_a_state_directory(tmp_path: Path) -> None:
