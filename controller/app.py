@@ -51,6 +51,7 @@ from controller.reconcile.workqueue import HIGH, NORMAL, WorkQueue
 from controller.recovery.binding import HomeLock
 from controller.recovery.disk import DiskWatch
 from controller.recovery.join import Joined, join
+from controller.recovery.repository_chores import RepositoryChores
 from controller.recovery.stopwatch import Stopwatch
 from controller.recovery.upkeep import Upkeep
 from controller.repositories.places import Places
@@ -145,6 +146,8 @@ class App:
         self._background(self.scheduler.run(), "scheduler")
         upkeep = self._upkeep(api, executor, orphans, jobs, workers, joined)
         self._background(upkeep.run(), "upkeep")
+        chores = RepositoryChores(parts, side.operations, self.settings.keep_failed_workspaces_seconds)
+        self._background(chores.run(), "repository-chores")
         self._background(self._watch(intake, upkeep), "watch")
         await self.stopping.wait()
         _log.info("stopping: running jobs go on")
