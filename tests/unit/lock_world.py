@@ -6,7 +6,6 @@ What must never happen is asserted where it would happen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from controller.api.batchjob_status import Attempt, AttemptState
@@ -19,56 +18,7 @@ from controller.decisions.observed import Evidence, Observation
 from controller.decisions.orphan import Owner
 from tests.unit.builders import at
 from tests.unit.lock_builders import KEEP
-
-
-class Crash(Exception):
-    """The controller died here; what it had in memory is gone."""
-
-
-@dataclass
-class Process:
-    """One attempt and its run directory, which outlives it."""
-
-    mode: LockMode
-    token: int
-    evidence: Evidence = Evidence.ALIVE
-    silent: bool = False
-
-    @property
-    def found(self) -> Observation:
-        return Observation(Evidence.UNKNOWN if self.silent else self.evidence)
-
-
-@dataclass
-class Job:
-    name: str
-    order: tuple[int, int, float, str]
-    mode: LockMode
-    attempt: Attempt | None = None
-    force: str = ""
-    deleted: bool = False
-    done: bool = False
-
-
-@dataclass
-class Person:
-    name: str
-    order: tuple[int, int, float, str]
-    mode: LockMode
-    lease: float | None
-    renewed: datetime | None = None
-    force: str = ""
-    deleted: bool = False
-    token: int | None = None  # as its status says
-    released: bool = False
-
-
-@dataclass
-class Memory:
-    """What a crash takes."""
-
-    granted: dict[str, Claim] = field(default_factory=dict)
-    silent_since: dict[str, float] = field(default_factory=dict)
+from tests.unit.lock_things import Crash, Job, Memory, Person, Process
 
 
 class LockWorld:
@@ -85,7 +35,7 @@ class LockWorld:
         self.policy: LockPolicy = KEEP
         self.mono, self.wall = 0.0, 0.0
         self.unreadable = False
-        self.slots = 2
+        self.slots = 3
         self.used = 0  # the largest token that anybody was told
         self.displaced: set[str] = set()  # attempts whose lock was taken by a person, or given on
         self.damaged = False
@@ -219,8 +169,7 @@ class LockWorld:
         """One pass of the one writer of status.lock: rebuild or (release, heal, grant), one PATCH, then the fence."""
         alive = {attempt for attempt in self.runs if self.found(attempt).evidence is Evidence.ALIVE}
         if self.lock is None:
-            fence = Source("fence", tuple(Trace("", "", LockMode.SHARED, t, over=True) for t in {self.fence_max} if t))
-            rebuilt = rebuild(self.sources(), fence, alive, self.now)
+            rebuilt = rebuild(self.sources(), self.fence_max, alive, self.now)
             if rebuilt.lock is None:
                 assert self.unreadable
                 return

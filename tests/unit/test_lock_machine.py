@@ -11,16 +11,18 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from controller.api.repository import Holder
 from controller.api.repository_use import LockMode
 from controller.decisions.observed import Evidence
 from tests.unit.lock_builders import GIVE_ON, KEEP
-from tests.unit.lock_world import Crash, Job, LockWorld, Person
+from tests.unit.lock_things import Crash, Job, Person
+from tests.unit.lock_world import LockWorld
 
 PICK = st.integers(0, 1000)  # one of whatever there is
 MODES = st.sampled_from([LockMode.EXCLUSIVE, LockMode.SHARED])
+SELDOM = st.sampled_from([False, False, False, True])
 CRASH = st.sampled_from([0, 0, 0, 1, 2, 3, 4])  # at which boundary of a pass the controller dies, 0: it does not
 
 
@@ -48,6 +50,12 @@ class LockMachine(RuleBasedStateMachine):
         self.world.sequence += 1
         return (-priority, self.world.sequence, 0.0, name)
 
+    @initialize(modes=st.lists(MODES, min_size=2, max_size=5))
+    def begin(self, modes: list[LockMode]) -> None:
+        for mode in modes:
+            self.create_job(mode, 0)
+        self.everything()
+
     # --- users
 
     @rule(mode=MODES, priority=st.integers(-1, 1))
@@ -55,7 +63,7 @@ class LockMachine(RuleBasedStateMachine):
         name = f"j{len(self.world.jobs)}"
         self.world.jobs[name] = Job(name, self.order(priority, name), mode)
 
-    @rule(mode=MODES, lease=st.sampled_from([None, 60.0, 1000.0]))
+    @rule(mode=MODES, lease=st.sampled_from([60.0, 60.0, 1000.0, None]))
     def claim_by_hand(self, mode: LockMode, lease: float | None) -> None:
         name = f"p{len(self.world.people)}"
         self.world.people[name] = Person(name, self.order(0, name), mode, lease)
@@ -72,17 +80,18 @@ class LockMachine(RuleBasedStateMachine):
             person.force = f"uid-{person.name}"
 
     @precondition(there_are("jobs"))
-    @rule(pick=PICK)
-    def force_release_of_a_job(self, pick: int) -> None:
+    @rule(pick=PICK, seldom=SELDOM)
+    def force_release_of_a_job(self, pick: int, seldom: bool) -> None:
         job = list(self.world.jobs.values())[pick % len(self.world.jobs)]
         # A person may be wrong and take it from one that lives; the claim is final, so its job waits no more.
-        if any(run.startswith(f"{job.name}.") for run in self.world.runs):
+        if seldom and any(run.startswith(f"{job.name}.") for run in self.world.runs):
             job.force = f"uid-{job.name}"
 
     @precondition(there_are("jobs"))
-    @rule(pick=PICK)
-    def delete_job(self, pick: int) -> None:
-        list(self.world.jobs.values())[pick % len(self.world.jobs)].deleted = True
+    @rule(pick=PICK, seldom=SELDOM)
+    def delete_job(self, pick: int, seldom: bool) -> None:
+        job = list(self.world.jobs.values())[pick % len(self.world.jobs)]
+        job.deleted = job.deleted or seldom
 
     # --- the controller
 
@@ -125,6 +134,15 @@ class LockMachine(RuleBasedStateMachine):
         run = list(self.world.runs.values())[pick % len(self.world.runs)]
         run.silent = not run.silent
 
+    @precondition(there_are("runs"))
+    @rule(pick=PICK, crash=CRASH)
+    def long_silence(self, pick: int, crash: int) -> None:
+        run = list(self.world.runs.values())[pick % len(self.world.runs)]
+        run.silent = True
+        self.world.reconcile_repository()
+        self.time_passes(301)
+        self.pass_over(self.everything, crash)
+
     @rule(seconds=st.sampled_from([1, 61, 301, 2000]))
     def time_passes(self, seconds: float) -> None:
         self.world.mono += seconds
@@ -138,9 +156,9 @@ class LockMachine(RuleBasedStateMachine):
     def edit_policy(self, policy: Any) -> None:
         self.world.policy = policy
 
-    @rule()
-    def directories_fail_or_heal(self) -> None:
-        self.world.unreadable = not self.world.unreadable
+    @rule(fail=SELDOM)
+    def directories_fail_or_heal(self, fail: bool) -> None:
+        self.world.unreadable = fail
 
     @rule()
     def wipe_lock(self) -> None:
