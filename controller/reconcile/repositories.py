@@ -23,6 +23,7 @@ from controller.reconcile.operations import Operations, Owner, Purpose
 from controller.reconcile.parts import Parts
 from controller.reconcile.remotes import Remotes
 from controller.reconcile.repository_book import RepositoryBook
+from controller.reconcile.repository_census import count
 from controller.reconcile.workers import Result
 from controller.repositories import requests
 from controller.repositories.names import BadName
@@ -69,6 +70,7 @@ class RepositoryReconciler:
         lock = await self._keeper.decide(repository, plan.status.conditions, now)
         status = plan.status.model_copy(update={"lock": lock.lock, "conditions": lock.conditions})
         recorded = await parts.writer.write(repository, status)
+        count(parts.metrics.repositories, repository.status, status, lock.gone)
         await self._keeper.recorded(recorded, lock.gone)
         self._tell(recorded, (*plan.notes, *lock.notes))
         parts.scheduler.accounted(key)

@@ -21,6 +21,7 @@ from controller.kube.errors import OlderEtcd
 from controller.kube.store import Store
 from controller.kube.sync import recheck
 from controller.reconcile.orphans import OrphanReconciler
+from controller.reconcile.repository_census import figures
 from controller.reconcile.scheduler import Scheduler
 from controller.reconcile.workers import Workers
 from controller.reconcile.workqueue import LOW, WorkQueue
@@ -145,6 +146,7 @@ class Upkeep:
     def _gauges(self) -> None:
         self._workers.observe()
         closed = self._scheduler.closed_for
+        self._metrics.repositories.show(figures(self._store))
         self._metrics.gate_open.set(0 if closed else 1)
         ownerless = "ManyOwnerless" if self._orphans.held_for_a_person else None
         self._metrics.set_degraded(ownerless or next((why for why in closed if why in DEGRADED_REASONS), None))

@@ -7,11 +7,12 @@ are the only label taken from users: the first MAX_QUEUES keep their names, the 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from controller.api.names import KINDS
+from controller.telemetry.registered import Registered
+from controller.telemetry.repository_metrics import RepositoryMetrics
 
 MAX_QUEUES = 200
 OTHER_QUEUES = "other"
@@ -55,7 +56,7 @@ def code_class(status: int | None) -> str:
     return f"{status // 100}xx" if status // 100 in (2, 4, 5) else "2xx"
 
 
-class Metrics:
+class Metrics(Registered):
     """All metrics of the controller. Attributes are prometheus-client objects with the labels named here.
 
     Args:
@@ -63,7 +64,8 @@ class Metrics:
     """
 
     def __init__(self, version: str = "unknown") -> None:
-        self.registry = CollectorRegistry()
+        super().__init__(CollectorRegistry())
+        self.repositories = RepositoryMetrics(self.registry)
         ProcessCollector(registry=self.registry)
         self._queues: set[str] = set()
         self._others: dict[str, tuple[int, int]] = {}
@@ -193,34 +195,3 @@ class Metrics:
     def _sum_others(self) -> None:
         self.queue_pending.labels(OTHER_QUEUES).set(sum(p for p, _ in self._others.values()))
         self.queue_running.labels(OTHER_QUEUES).set(sum(r for _, r in self._others.values()))
-
-    def _counter(
-        self, name: str, text: str, labels: tuple[str, ...] = (), values: Iterable[str | tuple[str, ...]] = ()
-    ) -> Counter:
-        metric = Counter(name, text, labels, registry=self.registry)
-        _create(metric, values)
-        return metric
-
-    def _gauge(
-        self, name: str, text: str, labels: tuple[str, ...] = (), values: Iterable[str | tuple[str, ...]] = ()
-    ) -> Gauge:
-        metric = Gauge(name, text, labels, registry=self.registry)
-        _create(metric, values)
-        return metric
-
-    def _histogram(
-        self,
-        name: str,
-        text: str,
-        buckets: tuple[float, ...],
-        labels: tuple[str, ...] = (),
-        values: Iterable[str | tuple[str, ...]] = (),
-    ) -> Histogram:
-        metric = Histogram(name, text, labels, registry=self.registry, buckets=buckets)
-        _create(metric, values)
-        return metric
-
-
-def _create(metric: Counter | Gauge | Histogram, values: Iterable[str | tuple[str, ...]]) -> None:
-    for value in values:
-        metric.labels(*((value,) if isinstance(value, str) else value))
