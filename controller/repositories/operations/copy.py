@@ -16,21 +16,19 @@ _FICLONE = 0x40049409  # ioctl_ficlone(2)
 
 
 def can_reflink(directory: Path) -> bool:
-    """Whether files in `directory` can share their blocks; found out by doing it. Raises OSError."""
-    name = directory / f".making.reflink.{os.getpid()}"
-    source = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    target = os.open(f"{name}.to", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    """Whether files in `directory` can share their blocks; found out by doing it, with files that have no name."""
+    files: list[int] = []
     try:
-        os.write(source, b"x" * 4096)
-        fcntl.ioctl(target, _FICLONE, source)
-        return True
+        for _ in range(2):
+            files.append(os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        os.write(files[0], b"x" * 4096)
+        fcntl.ioctl(files[1], _FICLONE, files[0])
     except OSError:
         return False
     finally:
-        os.close(source)
-        os.close(target)
-        name.unlink()
-        Path(f"{name}.to").unlink()
+        for fd in files:
+            os.close(fd)
+    return True
 
 
 def copy_tree(source: Path, target: Path) -> None:

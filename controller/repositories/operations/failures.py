@@ -25,6 +25,8 @@ class Failed(Exception):
         return self.outcome.reason
 
 
+_NEXT_TO_NOTHING = 16 * 1024**2
+
 # The first row that fits decides: the causes stand before what git says about their consequences.
 _ROWS: tuple[tuple[Reason, str, str], ...] = (
     (
@@ -59,6 +61,11 @@ _ROWS: tuple[tuple[Reason, str, str], ...] = (
         Reason.NON_FAST_FORWARD,
         r"\[rejected\]|non-fast-forward|fetch first",
         "the remote's branch has commits that this one does not contain: nothing was forced",
+    ),
+    (
+        Reason.REMOTE_UNREACHABLE,
+        r"\[remote rejected\].*\((failed to|cannot|unable|unpacker|internal|Internal)",
+        "the remote had trouble of its own with the push",
     ),
     (Reason.REMOTE_REJECTED, r"\[remote rejected\]|pre-receive hook declined", "the remote refused the push"),
     (
@@ -96,17 +103,20 @@ _ROWS: tuple[tuple[Reason, str, str], ...] = (
 )
 
 
-def failure_of(stderr: str, what: str) -> Failed:
+def failure_of(stderr: str, what: str, free_bytes: int | None = None) -> Failed:
     """The failure that git's error output tells.
 
     Args:
         stderr: all or the end of it, C locale.
         what: the git command, for the message.
+        free_bytes: on the file system when it failed: git does not always say why it could not write a file.
     """
     for reason, pattern, message in _ROWS:
         found = re.search(pattern, stderr)
         if found is not None:
             return Failed(reason, f"{message} ({_line_of(stderr, found.start())})")
+    if free_bytes is not None and free_bytes < _NEXT_TO_NOTHING:
+        return Failed(Reason.DISK_FULL, f"{free_bytes} bytes are left on the disk (git {what}: {_last_line(stderr)})")
     return Failed(Reason.GIT_FAILED, f"git {what}: {_last_line(stderr)}")
 
 

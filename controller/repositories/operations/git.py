@@ -102,7 +102,8 @@ class Git:
         """
         status, output, errors = self.call(*arguments, given=given, env=env)
         if status != 0:
-            raise failure_of(errors, arguments[0])
+            room = os.statvfs(self.directory)
+            raise failure_of(errors, arguments[0], room.f_bavail * room.f_frsize)
         return output
 
     def call(self, *arguments: str, given: str = "", env: Mapping[str, str] | None = None) -> tuple[int, str, str]:

@@ -1,20 +1,18 @@
 """What a killed git leaves in a mirror: lock files, temporary packs and objects, quarantines of pushes.
 
 A lock file that a live push holds looks the same as a left one, and git has it closed. But whoever changes a repository
-runs in it: while any process has its working directory there, nothing is removed; what is younger than the look at the
-processes belongs to one that began after it. Standard library only.
+runs in it: what was there before a look at all processes that found none working in the mirror belongs to nobody.
+Standard library only.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import time
 from pathlib import Path
 
 _TOP_LOCKS = ("packed-refs.lock", "packed-refs.new", "HEAD.lock", "config.lock", "shallow.lock")
 _TEMP_PREFIXES = ("tmp_", "incoming-", "tmp_objdir-", ".tmp-")
-_MARGIN_SECONDS = 2.0
 
 
 def processes_in(mirror: Path) -> list[int]:
@@ -41,17 +39,21 @@ def remove_stale(mirror: Path) -> list[str]:
     Raises:
         OSError: something could not be removed.
     """
-    before = time.time() - _MARGIN_SECONDS
     real = Path(os.path.realpath(mirror))
-    left = [path for path in _leftovers(real) if _is_older(path, before)]
+    left = {path: _stamp(path) for path in _leftovers(real)}
+    left = {path: stamp for path, stamp in left.items() if stamp}
     if not left or processes_in(real):
         return []
-    for path in left:
+    removed = []
+    for path, stamp in left.items():
+        if _stamp(path) != stamp:
+            continue  # made anew by somebody who came after the look
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    return [str(path.relative_to(real)) for path in left]
+        removed.append(str(path.relative_to(real)))
+    return removed
 
 
 def _leftovers(mirror: Path) -> list[Path]:
@@ -65,12 +67,12 @@ def _leftovers(mirror: Path) -> list[Path]:
     return found
 
 
-def _is_older(path: Path, moment: float) -> bool:
-    """By the time of the newest entry for a directory: a quarantine lives as long as its push writes into it."""
+def _stamp(path: Path) -> frozenset[tuple[int, int]]:
+    """Inode and mtime of all that is there; empty where nothing is."""
     try:
-        times = [path.lstat().st_mtime]
+        seen = [path.lstat()]
         for directory, folders, names in os.walk(path):
-            times += [os.lstat(os.path.join(directory, name)).st_mtime for name in (*folders, *names)]
+            seen += [os.lstat(os.path.join(directory, name)) for name in (*folders, *names)]
     except FileNotFoundError:
-        return False
-    return max(times) < moment
+        return frozenset()
+    return frozenset((entry.st_ino, entry.st_mtime_ns) for entry in seen)
