@@ -27,9 +27,9 @@ PROVED_OVER = (Evidence.ENDED, Evidence.GONE, Evidence.NEVER_STARTED)
 class Record(StrEnum):
     """What the BatchJob's recorded status says about the attempt that a holder names."""
 
-    ACTIVE = "Active"  # Starting, Running or Stopping, with the token of this grant
+    ACTIVE = "Active"  # Starting, Running or Stopping
     OVER = "Over"  # recorded as over, or a later attempt is recorded
-    NOT_ADMITTED = "NotAdmitted"  # the record was read and names no such attempt with this token
+    NOT_ADMITTED = "NotAdmitted"  # the record was read and names no such attempt
     GONE = "Gone"  # an uncached read proved that the BatchJob does not exist
     UNKNOWN = "Unknown"  # it could not be read
 
@@ -118,8 +118,8 @@ def record_of(holder: Holder, newest: Attempt | None) -> Record:
         return Record.NOT_ADMITTED
     if newest.number > int(number) or newest.state.over:
         return Record.OVER
-    # Without a token the record was rebuilt; it may be this grant's.
-    return Record.ACTIVE if newest.lock_token in (None, holder.token) else Record.NOT_ADMITTED
+    # Also with another token: what is recorded as begun will run, and nobody else beside it. Its pushes are refused.
+    return Record.ACTIVE
 
 
 def release(lock: Lock, looks: Mapping[str, Look], policy: LockPolicy, now: datetime) -> Released:

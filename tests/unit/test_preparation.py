@@ -126,6 +126,11 @@ def test_a_wiped_status_goes_on_with_what_runs() -> None:
     assert (plan.status.number, plan.status.phase, launched(plan)) == (4, BatchPhase.PREPARING, [])
 
 
+def test_numbers_are_never_reused() -> None:
+    """1.3: also those that only a run directory knows."""
+    assert launched(see(after(failed_batch()), now=40, wanted_at=at(35), known=(1, 6))) == [7]
+
+
 def failed_batch() -> PreparationPlan:
     return see(after(PREPARING, retryLimit=0), ended(2), 30)
 
