@@ -101,6 +101,11 @@ class Controller:
                 self.child.wait(STOP_SECONDS)
                 raise
 
+    @property
+    def url(self) -> str:
+        """Of its HTTP server, once it is ready."""
+        return self._url() or ""
+
     def _url(self) -> str | None:
         """From http.json, once it was written by this very process."""
         try:

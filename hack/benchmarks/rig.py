@@ -100,6 +100,7 @@ class Rig:
             "HOLDFAST_HOME": str(self.home),
             "HOLDFAST_KUBECONFIG": str(self.plane.kubeconfig),
             "HOLDFAST_MAX_RUNNING": str(max_running),
+            "HOLDFAST_GIT_SCHEMES": "file",
         }
         with (self.home / "logs" / "controller.log").open("ab") as log:
             began = time.time()
@@ -133,12 +134,14 @@ class Rig:
         path = f"{GROUP}/namespaces/{namespace}/jobqueues/bench"
         await self.request("PATCH", path, {"spec": {"paused": False}}, patch=True)
 
-    async def create(self, namespace: str, names: Iterable[str], command: list[str]) -> None:
-        """Create jobs in the queue `bench`, as fast as the server takes them."""
+    async def create(
+        self, namespace: str, names: Iterable[str], command: list[str], more: Object | None = None
+    ) -> None:
+        """Create jobs in the queue `bench`, as fast as the server takes them; `more` is added to their spec."""
         limit = asyncio.Semaphore(IN_FLIGHT)
 
         async def one(name: str) -> None:
-            spec = {"command": command, "queue": "bench"}
+            spec = {"command": command, "queue": "bench", **(more or {})}
             body = {"apiVersion": "holdfast.dev/v1alpha1", "kind": "BatchJob", "metadata": {"name": name}, "spec": spec}
             async with limit:
                 await self.request("POST", f"{GROUP}/namespaces/{namespace}/batchjobs", body)

@@ -63,3 +63,13 @@ def test_throughput() -> None:
     assert figures["second_writes_per_job_patch_batchjobs_status"] >= 2
     assert figures["true_start_p50_s"] <= figures["true_start_p99_s"]
     assert found["targets"]["true_jobs_per_s"] == 100
+
+
+@pytest.mark.timeout(300)
+def test_locks() -> None:
+    """Issue B, speed: hand-overs in order, and what one costs in writes, by the API server's own account."""
+    figures = bench("locks", "--jobs", "10")["figures"]
+    assert figures["out_of_order_10"] == 0
+    assert 0 < figures["handover_p50_s_10"] <= figures["handover_p99_s_10"]
+    assert 3 <= figures["lock_writes_per_cycle_10"] <= 5
+    assert figures["reconciled_after_kill_s"] > 0
