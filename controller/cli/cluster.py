@@ -132,7 +132,8 @@ class Cluster:
                     "apply crds/ to it, or use the one of `holdfast up`"
                 )
             case NotFound():
-                message = f"no {what} in namespace {self.namespace}: see `kubectl get bj -A`, or give -n NAMESPACE"
+                kind = what.partition(" ")[0]
+                message = f"no {what} in namespace {self.namespace}: see `kubectl get {kind} -A`, or give -n NAMESPACE"
             case Forbidden():
                 message = f"{message}: ask for the rights, or use another kubeconfig than {self._access.source}"
             case Invalid():

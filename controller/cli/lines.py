@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from controller.api.batchjob import BatchJob
 from controller.api.jobqueue import JobQueue
-from controller.decisions.order import candidate
+from controller.decisions.order import Candidate, candidate
 from controller.decisions.placement import Place, place
 from controller.reconcile.books import Account, Books
 
@@ -25,6 +25,18 @@ def lines(jobs: list[Object], queues: list[Object], limit: int, now: datetime) -
     A job that no controller has seen yet stands where it will be put: its sequence is its resourceVersion (design 4).
     A job that cannot be read is left out, as the controller sets it aside.
     """
+    books, parsed = books_of(jobs, queues)
+    for job in sorted(parsed.values(), key=lambda job: job.status.finished_at or datetime.min.replace(tzinfo=UTC)):
+        books.ran(job)
+    return [
+        _line(books, name, account, parsed, limit, now)
+        for name, account in sorted(books.accounts.items())
+        if account.declared or account.waiting or account.held
+    ]
+
+
+def books_of(jobs: list[Object], queues: list[Object]) -> tuple[Books, dict[str, BatchJob]]:
+    """The controller's books as they follow from objects, and the jobs that can be read, by uid."""
     books = Books()
     parsed: dict[str, BatchJob] = {}
     for item in queues:
@@ -36,17 +48,14 @@ def lines(jobs: list[Object], queues: list[Object], limit: int, now: datetime) -
         except ValidationError:
             continue
         parsed[job.metadata.uid] = job
-        sequence = job.status.sequence
         where = place(job, ())
-        order = candidate(job, job.metadata.version if sequence is None else sequence)
-        books.enter(job, where, order if where is Place.WAITING else None)
-    for job in sorted(parsed.values(), key=lambda job: job.status.finished_at or datetime.min.replace(tzinfo=UTC)):
-        books.ran(job)
-    return [
-        _line(books, name, account, parsed, limit, now)
-        for name, account in sorted(books.accounts.items())
-        if account.declared or account.waiting or account.held
-    ]
+        books.enter(job, where, in_line(job) if where is Place.WAITING else None)
+    return books, parsed
+
+
+def in_line(job: BatchJob) -> Candidate:
+    """Where the job stands, or will be put by the controller that sees it first."""
+    return candidate(job, job.metadata.version if job.status.sequence is None else job.status.sequence)
 
 
 def _line(

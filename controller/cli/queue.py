@@ -33,7 +33,7 @@ def queue(session: Session, queue: str | None, all_namespaces: bool, output: str
     jobs = list(session.cluster.list("BatchJob", everywhere=all_namespaces))
     queues = list(session.cluster.list("JobQueue", everywhere=all_namespaces))
     now = datetime.now(UTC)
-    found = [line for line in lines(jobs, queues, _host_limit(), now) if queue in (None, line["queue"])]
+    found = [line for line in lines(jobs, queues, host_limit(), now) if queue in (None, line["queue"])]
     if queue is not None and not found:
         known = ", ".join(sorted(item["metadata"]["name"] for item in queues)) or "none but default"
         raise Failure(
@@ -45,7 +45,7 @@ def queue(session: Session, queue: str | None, all_namespaces: bool, output: str
     _print(found, all_namespaces, output == "wide", now)
 
 
-def _host_limit() -> int:
+def host_limit() -> int:
     """How many attempts run at once: what the controller said when it started, else what it would take by itself."""
     try:
         return int(json.loads((places.home() / "http.json").read_bytes())["maxRunning"])

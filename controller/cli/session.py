@@ -85,6 +85,8 @@ def complete_names(kind: str) -> Callable[[click.Context, click.Parameter, str],
 
 complete_jobs = complete_names("BatchJob")
 complete_queues = complete_names("JobQueue")
+complete_repositories = complete_names("Repository")
+complete_claims = complete_names("RepositoryLock")
 
 OPTIONS = (
     click.option("-n", "--namespace", metavar="NAMESPACE", help="Namespace; default: the one of the kubeconfig."),
