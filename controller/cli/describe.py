@@ -96,6 +96,8 @@ def _recorded(job: Object) -> None:
         for c in status.get("conditions") or ()
     ]
     _table_or_none(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), conditions)
+    if job["spec"].get("repository"):
+        _repository(job)
     attempts = [*(status.get("history") or ()), *([status["attempt"]] if status.get("attempt") else [])]
     _heading("Attempts")
     _table_or_none(
@@ -107,6 +109,32 @@ def _recorded(job: Object) -> None:
             click.echo(f"  {status[key]} {label}")
     if status.get("retryAt"):
         click.echo(f"  next attempt {view.age(status['retryAt'])} at the earliest")
+
+
+def _repository(job: Object) -> None:
+    """What it uses, and what became of it: commit, lock, publication."""
+    use, used, attempt = job["spec"]["repository"], view.status(job).get("repository") or {}, view.attempt(job) or {}
+    next_one = attempt.get("finishedAt") and not view.ended(job)  # what the newest attempt held is no more
+    token = None if next_one else attempt.get("lockToken")
+    published: Object = next((c for c in view.status(job).get("conditions") or () if c.get("type") == "Published"), {})
+    waits = "not granted" if view.ended(job) else f"not granted; its place in line: holdfast locks {use['name']}"
+    pairs = [
+        ("Name", use["name"]),
+        ("Ref", use.get("ref") or "the repository's branch"),
+        ("Commit", used.get("commit") or "not checked out yet"),
+        ("Batch", used.get("batch")),
+        ("Lock", use["lock"] if use["lock"] == "None" else f"{use['lock']}, {f'token {token}' if token else waits}"),
+        ("Push", use["push"]),
+        ("Published", used.get("published") or _reason(published)),
+    ]
+    _heading("Repository")
+    for key, value in pairs:
+        if value:
+            click.echo(f"  {key + ':':<13}{tables.plain(value)}")
+
+
+def _reason(condition: Object) -> str:
+    return ": ".join(str(condition[key]) for key in ("reason", "message") if condition.get(key))
 
 
 def _attempt(attempt: Object) -> tuple[Any, ...]:

@@ -41,6 +41,10 @@ FLAGS = (
         help="Variables from all keys of a Secret or ConfigMap.",
     ),
     option("-w", "--working-dir", metavar="DIR", help="Directory to run in; default: an empty one of its own."),
+    option("--repository", metavar="NAME", help="Repository to work on: the job runs in a checkout of its own."),
+    option("--ref", metavar="REF", help="Branch, tag or whole commit id; default: the repository's branch."),
+    option("--lock", type=click.Choice(["Exclusive", "Shared", "None"]), help="How the repository is held."),
+    option("--push", type=click.Choice(["None", "Mirror", "Upstream"]), help="Where its pushes may end up."),
     option("--executor", type=click.Choice(["Process", "Pod"]), help="Where attempts run."),
     option("--deadline", metavar="DURATION", help="Run time of one attempt, such as 90s or 1h30m."),
     option("--active-deadline", metavar="DURATION", help="Time for the job as a whole, queued or running."),
@@ -107,6 +111,7 @@ def _spec(given: dict[str, Any]) -> Manifest:
         "queue": given["queue"],
         "priority": given["priority"],
         "executor": given["executor"],
+        "repository": _repository(given),
         "limits": _some(given, memory="memory", cpu="cpu", openFiles="open_files", outputBytes="output_bytes"),
         "deadline": given["deadline"],
         "activeDeadline": given["active_deadline"],
@@ -118,6 +123,13 @@ def _spec(given: dict[str, Any]) -> Manifest:
         "ttlAfterFinished": given["ttl"],
     }
     return {key: value for key, value in fields.items() if value is not None and value not in ([], {})}
+
+
+def _repository(given: dict[str, Any]) -> Manifest:
+    use = _some(given, ref="ref", lock="lock", push="push")
+    if use and given["repository"] is None:
+        raise click.UsageError(f"--{next(iter(use))} says how a repository is used: name it with --repository NAME")
+    return {"name": given["repository"], **use} if use or given["repository"] is not None else {}
 
 
 def _some(given: dict[str, Any], **fields: str) -> Manifest:

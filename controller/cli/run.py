@@ -40,6 +40,7 @@ def run(
     \b
       holdfast run --wait -- make test
       holdfast run -q nightly --retry 2 --deadline 1h -w . -- ./migrate.sh
+      holdfast run --repository shop --push Upstream -- ./release.sh
       holdfast run --dry-run -o yaml -e LEVEL=3 -- train > job.yaml
     """
     if wait and (dry_run or output in ("json", "yaml")):

@@ -78,3 +78,28 @@ def test_without_an_api_server(holdfast: Holdfast, jobs: Jobs, tmp_path: Path) -
     assert "output:      5 bytes" in result.stdout
     assert "does not exist" in one_line(result.stderr)
     alone("describe", "b", code=1)
+
+
+def test_what_became_of_its_repository(holdfast: Holdfast, jobs: Jobs) -> None:
+    """5.3-5.5: commit, lock, publication; before them where it stands."""
+    jobs.create("a", {"repository": {"name": "shop", "push": "Upstream"}})
+    text = holdfast("describe", "a").stdout
+    assert "Lock:        Exclusive, not granted; its place in line: holdfast locks shop" in text
+    assert "Ref:         the repository's branch" in text
+    assert "Commit:      not checked out yet" in text
+    jobs.end("a", lockToken=12)
+    jobs.status("a", repository={"commit": "1" * 40, "published": "2" * 40, "batch": "shop-1"})
+    text = holdfast("describe", "a").stdout
+    for part in (f"Commit:      {'1' * 40}", "Lock:        Exclusive, token 12", f"Published:   {'2' * 40}", "shop-1"):
+        assert part in text, text
+
+
+def test_a_publication_that_was_refused(holdfast: Holdfast, jobs: Jobs) -> None:
+    """5.5, issue 4 item 5: the reason stands with the job."""
+    jobs.create("a", {"repository": {"name": "shop", "push": "Upstream"}})
+    jobs.end("a", "Failed")
+    refused = {**condition("Published", "NonFastForward", "main moved"), "status": "False"}
+    jobs.status("a", repository={"commit": "1" * 40}, conditions=[condition("Finished", "Failed"), refused])
+    assert "Published:   NonFastForward: main moved" in holdfast("describe", "a").stdout
+    jobs.create("b")
+    assert "Published" not in holdfast("describe", "b").stdout

@@ -17,6 +17,7 @@ EVERY_FLAG = shlex.split("""
 --name full -q nightly -p -5 -e A=1 -e B= -e HOME --env-key T=secret/s/token --env-key C=configmap/c/a.b
 --env-from secret/s --env-from X_=configmap/c -w /srv --executor Process --deadline 1h --active-deadline 2h
 --grace-period 5s --retry 2 --backoff 1s --max-backoff 1m --memory 1Gi --cpu 500m --open-files 64 --output-bytes 1Mi
+--repository shop --ref v1.2 --lock Shared --push Mirror
 --on-lost Manual --loss-limit 1 --ttl 24h --suspend -l team=a --annotation note=b=c
 """)
 
@@ -56,6 +57,7 @@ def test_every_flag_reaches_the_spec(holdfast: Holdfast, jobs: Jobs, monkeypatch
         "queue": "nightly",
         "priority": -5,
         "executor": "Process",
+        "repository": {"name": "shop", "ref": "v1.2", "lock": "Shared", "push": "Mirror"},
         "limits": {"memory": "1Gi", "cpu": "500m", "openFiles": 64, "outputBytes": "1Mi"},
         "deadline": "1h",
         "activeDeadline": "2h",
@@ -72,8 +74,8 @@ def test_every_flag_reaches_the_spec(holdfast: Holdfast, jobs: Jobs, monkeypatch
 def test_every_field_of_the_spec_has_a_flag() -> None:
     """Issue item 7: but for what is the command itself, and what is said about a job that exists."""
     others = {"command", "args", "cancel", "decision"}
-    assert len(BatchJobSpec.model_fields.keys() - others) == 15, "a new field: give `holdfast run` a flag for it"
-    assert len(FLAGS) == 24
+    assert len(BatchJobSpec.model_fields.keys() - others) == 16, "a new field: give `holdfast run` a flag for it"
+    assert len(FLAGS) == 28
 
 
 def test_dry_run_prints_a_manifest_that_kubectl_takes(holdfast: Holdfast, jobs: Jobs, kubectl: Any) -> None:
@@ -116,6 +118,8 @@ def test_a_relative_working_directory_is_made_absolute(holdfast: Holdfast, monke
         (["--memory", "1 GB"], "spec.limits.memory"),
         (["-e", "A-B=1"], "spec.env[0].name"),
         (["--name", "Not_A_Name"], "metadata.name"),
+        (["--repository", "shop", "--ref", "a..b"], "spec.repository.ref"),
+        (["--repository", "shop", "--lock", "None", "--push", "Mirror"], "spec.repository.push"),
     ],
 )
 def test_the_api_servers_refusal_is_one_line(holdfast: Holdfast, arguments: list[str], said: str) -> None:
@@ -135,6 +139,8 @@ def test_the_api_servers_refusal_is_one_line(holdfast: Holdfast, arguments: list
         ["--env-from", "secret", "true"],
         ["--wait", "--dry-run", "true"],
         ["--on-lost", "Never", "true"],
+        ["--lock", "Shared", "true"],
+        ["--repository", "shop", "--lock", "Most", "true"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(holdfast: Holdfast, arguments: list[str]) -> None:
@@ -164,6 +170,19 @@ def test_rerun_makes_a_new_job_from_a_finished_one(holdfast: Holdfast, jobs: Job
     jobs.end(new)
     third = holdfast("rerun", "-o", "name", new).stdout.strip().removeprefix("batchjob.holdfast.dev/")
     assert len(third) == len(new), "a name does not grow with every rerun"
+
+
+def test_a_job_on_a_repository_and_its_rerun(holdfast: Holdfast, jobs: Jobs) -> None:
+    """5.3, 5.4: the rerun uses it in the same way; defaults are the API server's."""
+    holdfast("run", "--repository", "shop", "--push", "Upstream", "--name", "a", "--", "make")
+    used = {"name": "shop", "lock": "Exclusive", "push": "Upstream"}
+    assert jobs.get("a")["spec"]["repository"] == used
+    jobs.end("a")
+    jobs.status("a", repository={"commit": "1" * 40, "published": "2" * 40})
+    holdfast("rerun", "a", "--name", "b")
+    again = jobs.get("b")
+    assert again["spec"]["repository"] == used
+    assert "status" not in again
 
 
 def test_rerun_of_a_job_that_has_not_ended(holdfast: Holdfast, jobs: Jobs) -> None:
