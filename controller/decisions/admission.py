@@ -42,6 +42,8 @@ class StartGate(Protocol):
 
     def may_start(self, waiting: Candidate) -> bool: ...
 
+    def stand(self, waiting: Candidate) -> None: ...
+
     def finish(self) -> None: ...
 
 
@@ -54,7 +56,11 @@ def free_slots(queue: QueueView, host_free: int) -> int:
 
 
 def cycle(
-    queues: Iterable[QueueView], host_limit: int, host_held: int, startable: Callable[[Candidate], bool]
+    queues: Iterable[QueueView],
+    host_limit: int,
+    host_held: int,
+    startable: Callable[[Candidate], bool],
+    stand: Callable[[Candidate], None] | None = None,
 ) -> list[Candidate]:
     """One scheduling cycle over all queues of the host.
 
@@ -63,6 +69,8 @@ def cycle(
         host_limit: attempts at once on this host (`maxRunning`); 0 while the gate is shut or the disk is full.
         host_held: slots held by all jobs of all queues, those included that are in none of `queues`.
         startable: whether a candidate can start now (not backing off, its environment was found).
+        stand: where given, told of candidates without a slot that are among the first `concurrency` of a queue that is
+            not paused: they stand in line for what else they need (design 5), so that nobody overtakes them for ever.
 
     Returns:
         The admitted candidates, in the order of their start.
@@ -73,13 +81,18 @@ def cycle(
     views = {queue.name: queue for queue in queues}
     free = {name: free_slots(queue, host_free) for name, queue in views.items()}
     # 3 candidates in order: merged over the queues, so that the host's last slot goes to the first in line of all
-    merged = heapq.merge(*(_while_free(queue, free) for queue in views.values()))
+    peek = host_limit if stand is not None else 0
+    merged = heapq.merge(*(_while_free(queue, free, peek) for queue in views.values()))
     admitted: list[Candidate] = []
     for waiting, name in merged:
         if host_free == 0:
             break
+        if free[name] == 0:
+            if stand is not None:
+                stand(waiting)
+            continue
         # 4 can it start? if not it is passed over and keeps its place
-        if free[name] == 0 or not startable(waiting):
+        if not startable(waiting):
             continue
         # 5 admit
         admitted.append(waiting)
@@ -88,8 +101,13 @@ def cycle(
     return admitted
 
 
-def _while_free(queue: QueueView, free: Mapping[QueueName, int]) -> Iterator[tuple[Candidate, QueueName]]:
-    """The queue's candidates until its slots are used up: a cycle's cost is its admissions, not the queue's length."""
-    candidates = iter(queue.candidates)
-    while free[queue.name] > 0 and (waiting := next(candidates, None)) is not None:
+def _while_free(queue: QueueView, free: Mapping[QueueName, int], peek: int) -> Iterator[tuple[Candidate, QueueName]]:
+    """The queue's candidates until its slots are used up: a cycle's cost is its admissions, not the queue's length.
+
+    Its first `concurrency` candidates, at most `peek`, come in any case unless it is paused.
+    """
+    standing = 0 if queue.paused else peek if queue.concurrency is None else min(queue.concurrency, peek)
+    candidates, place = iter(queue.candidates), 0
+    while (free[queue.name] > 0 or place < standing) and (waiting := next(candidates, None)) is not None:
         yield waiting, queue.name
+        place += 1

@@ -64,6 +64,7 @@ class RepositoryView:
     Args:
         needs_lock: a lock has to be recorded for it before it is admitted.
         token: fencing token of the lock that is recorded for its next or active attempt, None without one.
+        holds: the lock is recorded for its active attempt; None: there is no record to look at.
         batch: JobBatch whose preparation it needs, or "".
         workspace: of the active attempt.
         publication: of the active attempt; None: nothing is published for this job.
@@ -71,6 +72,7 @@ class RepositoryView:
 
     needs_lock: bool = False
     token: int | None = None
+    holds: bool | None = True
     batch: str = ""
     workspace: Step = Step(StepState.ABSENT)
     publication: Step | None = None

@@ -57,6 +57,10 @@ def with_commit(status: BatchJobStatus, seen: Observed) -> BatchJobStatus:
 def before_launch(status: BatchJobStatus, view: RepositoryView, number: int, running_delay: float) -> Plan:
     """The attempt is recorded as Starting and nothing of its command was built."""
     made = view.workspace
+    if view.needs_lock and view.holds is not True:
+        # Taken away, or the record was lost: while there is none it is rebuilt, and nobody else is granted anything.
+        lost = (Void(number, "its lock was taken away before it began"),) if view.holds is False else ()
+        return Plan(status, lost, LOOK_AGAIN)
     match made.state:
         case StepState.DONE:
             return Plan(status, (Launch(number),), running_delay)

@@ -65,12 +65,13 @@ class JobRepositories:
         active, used = step.active(job.status), job.status.repository
         if active is None:
             batch = self._book.batch(want) or ""
-            return RepositoryView(want.mode is not None, self._book.token(want.attempt), batch)
+            return RepositoryView(want.mode is not None, self._book.token(want.attempt), batch=batch)
         attempt = AttemptId(job.metadata.uid, active.number)
         batch = used.batch if used is not None else ""
         made = await self._workspace(job, attempt, found)
         published = await self._publication(job, use, want, attempt, found)
-        return RepositoryView(want.mode is not None, active.lock_token, batch, made, published)
+        holds = self._book.holds(str(attempt), active.lock_token)
+        return RepositoryView(want.mode is not None, active.lock_token, holds, batch, made, published)
 
     async def _workspace(self, job: BatchJob, attempt: AttemptId, found: Observation | None) -> Step:
         used = job.status.repository

@@ -68,17 +68,22 @@ class LockKeeper:
         """
         name = _name(repository)
         fence = await self._fence(name)
-        recorded = repository.status.lock
+        recorded, policy = repository.status.lock, repository.spec.lock
         if recorded is None:
             known = await known_grants(self._parts, self._book, name)
             healed = rebuild(known.sources, fence.max_token, known.alive, now)
+            if healed.lock is None:
+                unsound = sound(conditions, healed, repository.metadata.generation, now)
+                return LockPlan(None, unsound, healed.notes, wake_after=WAITING_SECONDS)
+            released = release(healed.lock, await self._looks(name, healed.lock), policy, now)
+            lock = released.lock
         else:
-            healed = heal(recorded, await self._alive(recorded), fence.max_token, now)
+            # Who is over goes first, so that nobody is judged against the dead.
+            released = release(recorded, await self._looks(name, recorded), policy, now)
+            healed = heal(released.lock, await self._alive(released.lock), fence.max_token, now)
+            lock = healed.lock or released.lock
         conditions = sound(conditions, healed, repository.metadata.generation, now)
-        if healed.lock is None:
-            return LockPlan(None, conditions, healed.notes, wake_after=WAITING_SECONDS)
-        released = release(healed.lock, await self._looks(name, healed.lock), repository.spec.lock, now)
-        lock = grant(released.lock, self._book.pending(name), now)
+        lock = grant(lock, self._book.pending(name), now)
         wake = released.wake_after
         if lock.holders and wake is None and any(holder.attempt for holder in lock.holders):
             wake = LOOK_SECONDS

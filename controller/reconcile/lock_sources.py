@@ -10,7 +10,7 @@ from controller.api.repository_use import LockMode
 from controller.api.repositorylock import ClaimPhase, RepositoryLock
 from controller.decisions.lock_record import Source, Trace
 from controller.decisions.observed import Evidence
-from controller.decisions.orphan import is_live
+from controller.decisions.orphan import is_live, is_over
 from controller.executors.base import AttemptId
 from controller.reconcile.parts import Parts
 from controller.reconcile.repository_book import RepositoryBook, RepositoryName
@@ -42,7 +42,11 @@ async def _directories(parts: Parts, name: RepositoryName, alive: set[str]) -> S
         return Source(text, None, "they were not read yet")
     traces = []
     for attempt in parts.index.attempts():
-        says = await parts.executor.annotations(attempt) or {}
+        says = await parts.executor.annotations(attempt)
+        if says is None:
+            if is_over(await parts.executor.observe(attempt)):
+                continue
+            return Source(text, None, f"the record of attempt {attempt} cannot be read")
         if (says.get("namespace"), says.get("repository")) == name and says.get("lockToken", "").isdecimal():
             traces.append(await _trace(parts, attempt, says, alive))
     return Source(text, tuple(traces))

@@ -147,10 +147,14 @@ class RepositoryBook:
             self._claims.pop(attempt, None)
         elif attempt:
             self._claims[attempt] = (uid, claim.metadata.name)
-        elif claim.status.sequence is not None and claim.status.token is None and uid not in self._released:
+        elif claim.status.sequence is not None and claim.status.token is None and not self._spent(claim):
             entry.people = sorted((*entry.people, person_claim(claim, claim.status.sequence)))
         self._dirty.add(name)
         self._queue.add(Key("Repository", *name), NORMAL)
+
+    def _spent(self, claim: RepositoryLock) -> bool:
+        """Whether its grant is over, or a person took it back before there was one."""
+        return claim.metadata.uid in self._released or claim.spec.force_release == claim.metadata.uid
 
     def _observe_batch(self, key: Key, batch: JobBatch, *, gone: bool) -> None:
         name = (key.namespace, batch.spec.repository)
@@ -197,6 +201,14 @@ class RepositoryBook:
             reason = self._ask(waiting, want, want.mode)
         self._say(waiting.uid, want, reason)
         return reason is None
+
+    def stand(self, waiting: Candidate) -> None:
+        """This candidate has no slot now, but stands in line for its lock; called in order like `may_start`."""
+        want = self._wants.get(waiting.uid)
+        known = self._claims.get(want.attempt) if want is not None else None
+        if want is None or want.mode is None or known is None or self._not_ready(want) is not None:
+            return
+        self._line(want.repository).stand(job_claim(waiting, *known, want.mode, want.attempt))
 
     def finish(self) -> None:
         """The cycle is over: people are served, and who has something to record is woken."""
@@ -285,6 +297,12 @@ class RepositoryBook:
             return None
         fenced = self._entry(want.repository).fenced
         return next((h.token for h in lock.holders if h.attempt == attempt and h.token in fenced), None)
+
+    def holds(self, attempt: str, token: int | None) -> bool | None:
+        """Whether the lock is recorded for the attempt; None: there is no record to look at."""
+        want = self._wants.get(_job_uid(attempt))
+        lock = self.lock(want.repository) if want is not None else None
+        return None if lock is None else any(h.attempt == attempt and h.token == token for h in lock.holders)
 
     def lock(self, name: RepositoryName) -> Lock | None:
         """The lock as it is recorded; None: nothing may be granted."""

@@ -240,7 +240,7 @@ class Scheduler:
         views = self.books.views(granted, self._highest_unplaced())
         if self._also is not None:
             self._also.begin()
-        for waiting in cycle(views, limit, held, self._startable):
+        for waiting in cycle(views, limit, held, self._startable, self._stand):
             job_key = Key("BatchJob", waiting.namespace, waiting.name)
             if (queue := self.books.queue_of(waiting.uid)) is not None:
                 self._granted[waiting.uid] = (queue, waiting)
@@ -253,6 +253,10 @@ class Scheduler:
         if waiting.uid in self._granted or waiting.uid in self._held_back:
             return False
         return self._also is None or self._also.may_start(waiting)
+
+    def _stand(self, waiting: Candidate) -> None:
+        if self._also is not None and waiting.uid not in self._granted and waiting.uid not in self._held_back:
+            self._also.stand(waiting)
 
     def _let_go(self, uid: str) -> None:
         del self._held_back[uid]

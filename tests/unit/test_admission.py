@@ -77,6 +77,22 @@ def test_a_cycle_costs_its_admissions_not_the_length_of_the_queues() -> None:
     assert sum(source.read for source in sources) == 0
 
 
+def test_the_first_of_a_full_queue_stand_in_line_for_what_else_they_need() -> None:
+    """5.4: without it others would overtake an Exclusive claim for ever while its queue is busy with other jobs."""
+    full = view("full", [waiting("a", 1), waiting("b", 3), waiting("c", 5)], concurrency=2, held=2)
+    paused = QueueView(("n", "paused"), 2, True, 0, [waiting("p", 2)])
+    free = view("free", [waiting("x", 4)], concurrency=1)
+    asked: list[str] = []
+
+    def startable(each: Candidate) -> bool:
+        asked.append(each.name)
+        return True
+
+    admitted = cycle([full, paused, free], 9, 2, startable, lambda each: asked.append(f"{each.name} stands"))
+    assert names(admitted) == ["x"]
+    assert asked == ["a stands", "b stands", "x"]
+
+
 QUEUES = st.lists(
     st.tuples(
         st.one_of(st.none(), st.integers(0, 4)),  # concurrency
