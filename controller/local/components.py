@@ -195,6 +195,8 @@ class ControllerManager:
             f"--controllers={CONTROLLERS}",
             f"--service-account-private-key-file={self.home.key('service-accounts')}",
             f"--root-ca-file={self.home.crt('ca')}",
+            # Its own user may read no custom resources; each controller's service account may (RBAC bootstrap roles).
+            "--use-service-account-credentials=true",
         ]
         env = _server_environment(self.home, self.name)
         # The port of the API server stands in the kubeconfig, not in the arguments.
