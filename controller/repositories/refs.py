@@ -32,13 +32,8 @@ def read_ref(mirror: Path, ref: str) -> str | None:
         OSError: the mirror cannot be read; FileNotFoundError where there is none.
     """
     check_ref(ref)
-    for prefix in (HEADS, UPSTREAM):
-        loose = _loose(mirror, prefix + ref)
-        if loose is not None:
-            return loose
-    packed = _packed(mirror)
-    # A loose ref may have been packed between the two looks; it is in what was read after.
-    found = _find(packed, HEADS + ref) or _find(packed, UPSTREAM + ref) or _find(packed, TAGS + ref)
+    # Prefix by prefix: a remote's branch that is loose must not win over a pushed one that is packed.
+    found = next((commit for prefix in (HEADS, UPSTREAM, TAGS) if (commit := _ref(mirror, prefix + ref))), None)
     if found is None and is_commit(ref):
         return ref
     return found
@@ -46,8 +41,7 @@ def read_ref(mirror: Path, ref: str) -> str | None:
 
 def read_head(mirror: Path, branch: str, prefix: str = HEADS) -> str | None:
     """The commit of a branch under one prefix only; raises as `read_ref`."""
-    name = prefix + check_ref(branch)
-    return _loose(mirror, name) or _find(_packed(mirror), name)
+    return _ref(mirror, prefix + check_ref(branch))
 
 
 def list_refs(mirror: Path, prefix: str) -> dict[str, str]:
@@ -85,6 +79,13 @@ def _walk_loose(mirror: Path, prefix: str) -> Iterator[tuple[str, str]]:
         commit = None if name.endswith(".lock") else _loose(mirror, prefix + name)
         if commit is not None:
             yield name, commit
+
+
+def _ref(mirror: Path, name: str) -> str | None:
+    """A loose tag stands for its tag object: it is taken only once it is packed, with the commit that it means."""
+    loose = None if name.startswith(TAGS) else _loose(mirror, name)
+    # A loose ref may have been packed between the two looks; it is in what is read after.
+    return loose or _find(_packed(mirror), name)
 
 
 def _loose(mirror: Path, name: str) -> str | None:

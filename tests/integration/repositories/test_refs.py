@@ -42,6 +42,10 @@ def test_what_jobs_pushed_wins(home: Home) -> None:
         assert refs.read_head(home.mirror, "main", refs.UPSTREAM) == home.upstream.head()
         git(home.mirror, "-c", "core.hooksPath=/dev/null", "pack-refs", "--all")
     assert refs.list_refs(home.mirror, refs.HEADS) == {"main": commit}
+    # In mid-fetch: the remote's branch is loose, the pushed one is packed.
+    other = said(home, "refs/upstream/topic/one")
+    git(home.mirror, "-c", "core.hooksPath=/dev/null", "update-ref", "refs/upstream/main", other)
+    assert read_ref(home.mirror, "main") == commit
 
 
 def test_a_loose_ref_wins_over_a_packed_one(home: Home) -> None:
