@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from controller.cli import runs, tables, view
+from controller.cli.events import events_of, show_events
 from controller.cli.facts import facts
 from controller.cli.logs import look
-from controller.cli.session import Session, complete_jobs, note, with_session
-from controller.errors import HoldfastError
+from controller.cli.session import Session, complete_jobs, with_session
 
 Object = dict[str, Any]
 
@@ -32,7 +32,7 @@ def describe(session: Session, job: str, output: str) -> None:
         found = runs.find(watch.job, int(attempt["number"]))
         here = [found] if found else []
     directories = [facts(run, time.time()) for run in here]
-    events = _events(session, watch.job) if watch.job else []
+    events = events_of(session, watch.job) if watch.job else []
     if output != "text":
         tables.document({"object": watch.job, "runDirectories": directories, "events": events}, output)
         return
@@ -40,27 +40,7 @@ def describe(session: Session, job: str, output: str) -> None:
         _declared(watch.job)
         _recorded(watch.job)
     _real(directories)
-    _told(events)
-
-
-def _events(session: Session, job: Object) -> list[Object]:
-    fields = f"involvedObject.uid={view.uid(job)}"
-    try:
-        events = list(session.cluster.list("Event", fields=fields))
-    except HoldfastError as error:
-        note(f"its Events cannot be read: {error.message}")
-        return []
-    return sorted(events, key=_when)
-
-
-def _when(event: Object) -> str:
-    series = event.get("series") or {}
-    times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
-    return next((str(t) for t in times if t), str(event["metadata"].get("creationTimestamp") or ""))
-
-
-def _heading(text: str) -> None:
-    click.secho(f"\n{text}", bold=True)
+    show_events(events)
 
 
 def _declared(job: Object) -> None:
@@ -79,7 +59,7 @@ def _declared(job: Object) -> None:
     ]
     for key, value in pairs:
         click.echo(f"{key + ':':<13}{tables.plain(value)}")
-    _heading("Spec")
+    tables.heading("Spec")
     for line in tables.as_yaml({k: v for k, v in job["spec"].items() if v not in ([], {}, None)}).splitlines():
         click.echo(f"  {line}")
 
@@ -90,17 +70,17 @@ def _pairs(values: dict[str, str] | None) -> str:
 
 def _recorded(job: Object) -> None:
     status = view.status(job)
-    _heading("Conditions")
+    tables.heading("Conditions")
     conditions = [
         (c.get("type"), c.get("status"), c.get("reason"), view.age(c.get("lastTransitionTime")), c.get("message"))
         for c in status.get("conditions") or ()
     ]
-    _table_or_none(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), conditions)
+    tables.table_or_none(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), conditions)
     if job["spec"].get("repository"):
         _repository(job)
     attempts = [*(status.get("history") or ()), *([status["attempt"]] if status.get("attempt") else [])]
-    _heading("Attempts")
-    _table_or_none(
+    tables.heading("Attempts")
+    tables.table_or_none(
         ("NUMBER", "STATE", "HOST", "STARTED", "TOOK", "EXIT", "SIGNAL", "REASON", "MESSAGE"),
         [_attempt(attempt) for attempt in attempts],
     )
@@ -127,7 +107,7 @@ def _repository(job: Object) -> None:
         ("Push", use["push"]),
         ("Published", used.get("published") or _reason(published)),
     ]
-    _heading("Repository")
+    tables.heading("Repository")
     for key, value in pairs:
         if value:
             click.echo(f"  {key + ':':<13}{tables.plain(value)}")
@@ -138,14 +118,12 @@ def _reason(condition: Object) -> str:
 
 
 def _attempt(attempt: Object) -> tuple[Any, ...]:
-    began, finished = view.moment(attempt.get("startedAt")), view.moment(attempt.get("finishedAt"))
-    took = view.span((finished - began).total_seconds()) if began and finished else ""
     return (
         attempt.get("number"),
         attempt.get("state"),
         attempt.get("host"),
-        f"{view.age(attempt.get('startedAt'))} ago" if began else "",
-        took,
+        f"{view.age(attempt['startedAt'])} ago" if attempt.get("startedAt") else "",
+        view.took(attempt.get("startedAt"), attempt.get("finishedAt")),
         attempt.get("exitCode"),
         attempt.get("signal"),
         attempt.get("reason"),
@@ -154,7 +132,7 @@ def _attempt(attempt: Object) -> tuple[Any, ...]:
 
 
 def _real(directories: list[Object]) -> None:
-    _heading("Run directories on this host")
+    tables.heading("Run directories on this host")
     if not directories:
         click.echo("  none")
     for number, directory in enumerate(directories):
@@ -162,19 +140,3 @@ def _real(directories: list[Object]) -> None:
             click.echo()
         for key, value in directory.items():
             click.echo(f"  {key + ':':<13}{tables.plain(value)}")
-
-
-def _told(events: list[Object]) -> None:
-    _heading("Events")
-    rows = [
-        (view.age(_when(event)), event.get("count") or 1, event.get("type"), event.get("reason"), event.get("message"))
-        for event in events
-    ]
-    _table_or_none(("AGE", "COUNT", "TYPE", "REASON", "MESSAGE"), rows)
-
-
-def _table_or_none(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    if rows:
-        tables.table(header, rows, indent=2)
-    else:
-        click.echo("  none")

@@ -56,7 +56,7 @@ def lock_lines(read: Read, limit: int, now: datetime) -> list[Object]:
     turns = Turns(world)
     turns.run()
     by_uid = {claim.metadata.uid: claim for claim in claims}
-    return [_entry(name, world, turns, by_uid) for name in sorted(names)]
+    return [_entry(name, world, turns, by_uid) for name in sorted(names) if name in repositories or waiting[name]]
 
 
 def _parsed(model: type[Model], items: Iterable[Object]) -> Iterable[Model]:

@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "logs": ("controller.cli.logs", "logs", "Show or follow the output of a job."),
     "queue": ("controller.cli.queue", "queue", "Show who waits, in order, and when each will start."),
     "locks": ("controller.cli.locks", "locks", "Show who holds a repository and who waits for it."),
+    "repo": ("controller.cli.repo", "repo", "List repositories, or describe one; have it fetched."),
     "describe": ("controller.cli.describe", "describe", "Show all that is known of a job."),
     "cancel": ("controller.cli.change", "cancel", "End jobs for good."),
     "suspend": ("controller.cli.change", "suspend", "Hold jobs back."),

@@ -50,6 +50,19 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int =
         click.echo(line.rstrip() if not console.is_terminal else line)
 
 
+def table_or_none(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table below a heading, or the word that there is nothing."""
+    if rows:
+        table(header, rows, indent=2)
+    else:
+        click.echo("  none")
+
+
+def heading(text: str) -> None:
+    """Begin a part of a description."""
+    click.secho(f"\n{text}", bold=True)
+
+
 def document(value: Any, form: str) -> None:
     """Print `value` as `json` or `yaml`."""
     if form == "json":

@@ -91,3 +91,20 @@ def span(seconds: float) -> str:
             small = rest // smaller
             return f"{big}{unit}{small}{smaller_unit}" if small else f"{big}{unit}"
     return f"{whole}s"
+
+
+def took(began: Any, finished: Any) -> str:
+    """The time between two RFC 3339 times, to the tenth where it is below ten seconds; empty where one is missing."""
+    first, last = moment(began), moment(finished)
+    if first is None or last is None:
+        return ""
+    seconds = max(0.0, (last - first).total_seconds())
+    return f"{seconds:.1f}s" if seconds < 9.95 else span(seconds)
+
+
+def size(count: int) -> str:
+    """Bytes in the largest unit of which there is at least one: 512 B, 3.3 KiB, 1.2 GiB."""
+    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{count} B" if units[0] == "B" else f"{value:.1f} {units[0]}"
