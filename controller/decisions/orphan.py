@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from controller.api.batchjob_status import AttemptState, BatchJobStatus
 from controller.decisions.observed import Evidence, Observation
 from controller.decisions.plan import Action, Release, Stop, Void
 
@@ -49,6 +50,28 @@ def decide_orphan(number: int, found: Observation, owner: Owner, kept: bool, ove
         case _:
             # Also of one that is kept: a crash may have come between the record of its end and the release.
             return (Release(number, keep_record=owner is Owner.PRESENT and kept),)
+
+
+def is_kept(recorded: BatchJobStatus, number: int) -> bool:
+    """Whether the owner's recorded status names attempt `number`, or was wiped, or is about to name it."""
+    newest = recorded.attempt
+    if newest is None or number >= newest.number:
+        return True
+    return any(old.number == number for old in recorded.history)
+
+
+def is_recorded_over(recorded: BatchJobStatus, number: int) -> bool:
+    """Whether the owner's recorded status says that attempt `number` is over."""
+    newest = recorded.attempt
+    if newest is None or number > newest.number:
+        return False
+    return number < newest.number or newest.state.over
+
+
+def is_given_up(recorded: BatchJobStatus, number: int) -> bool:
+    """Recorded as lost; a person may have said so of one that lives."""
+    known = (*recorded.history, *([recorded.attempt] if recorded.attempt is not None else []))
+    return any(old.number == number and old.state is AttemptState.LOST for old in known)
 
 
 def is_over(found: Observation) -> bool:

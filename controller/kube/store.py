@@ -92,13 +92,18 @@ class Store:
         self._entries: dict[str, dict[Key, _Entry]] = {kind: {} for kind in MODELS}
         self._hot: OrderedDict[Key, Kind] = OrderedDict()
         self._tombstones: OrderedDict[str, float] = OrderedDict()  # uid -> when
-        self._listeners: list[Callable[[Change], None]] = []
+        self._listeners: dict[str, list[Callable[[Change], None]]] = {kind: [] for kind in MODELS}
         self._corrupt: dict[str, dict[Key, Corrupt]] = {kind: {} for kind in MODELS}
         self._highest: dict[str, int] = dict.fromkeys(MODELS, 0)
 
-    def listen(self, callback: Callable[[Change], None]) -> None:
-        """Have every change told, in order, in the call that makes it; `callback` must not raise or wait."""
-        self._listeners.append(callback)
+    def listen(self, callback: Callable[[Change], None], *kinds: str) -> None:
+        """Have every change told, in order, in the call that makes it; `callback` must not raise or wait.
+
+        Args:
+            kinds: of these; without any: of all.
+        """
+        for kind in kinds or MODELS:
+            self._listeners[kind].append(callback)
 
     def update(self, kind: str, raw: dict[str, Any]) -> Change | None:
         """Take an object from a LIST, an event or the answer to a write; None where nothing is newer in it.
@@ -242,7 +247,7 @@ class Store:
 
     def _tell(self, change: Change) -> Change:
         self._gauges(change.key.kind)
-        for callback in self._listeners:
+        for callback in self._listeners[change.key.kind]:
             callback(change)
         return change
 

@@ -1,4 +1,4 @@
-"""What the first pass after a start has to look at: the daily loop's keys, in the order of urgency (design 9).
+"""The first pass after a start: find what runs, fill the books, queue the daily loop's keys by urgency (design 9).
 
 Finished jobs without a time to live need nothing, and queued ones that are recorded need nothing but their place in
 the books; so a restart costs no write for them (requirement 10.1).
@@ -6,39 +6,55 @@ the books; so a restart costs no write for them (requirement 10.1).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import structlog
 
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import Phase
 from controller.api.keys import Key
 from controller.api.names import KINDS
 from controller.decisions import status as step
-from controller.executors.base import AttemptId
-from controller.kube.store import Store
-from controller.reconcile.orphans import OrphanReconciler
-from controller.reconcile.scheduler import Scheduler
+from controller.reconcile.index import attempt_key
+from controller.reconcile.intake import Intake
+from controller.reconcile.ownerless import Ownerless
+from controller.reconcile.parts import Parts
+from controller.reconcile.workqueue import HIGH, NORMAL
+
+_log = structlog.get_logger("controller.start")
 
 
-@dataclass(frozen=True, slots=True)
-class First:
-    """Keys of jobs that hold a slot, of everything else with something to do, and attempts without an object."""
+async def first_pass(parts: Parts, intake: Intake, ownerless: Ownerless) -> None:
+    """Admission begins once each attempt that holds a slot was reconciled (requirement 7.4).
 
-    held: tuple[Key, ...]
-    others: tuple[Key, ...]
-    ownerless: tuple[AttemptId, ...]
+    Raises:
+        Transient: the state directory cannot be read.
+    """
+    began = parts.monotonic()
+    parts.index.load(await parts.executor.list_attempts())
+    others = _enter_all(parts)
+    held = [key for _, key in parts.scheduler.held_keys()]
+    parts.executor.subscribe(intake.ended)
+    without_owner = ownerless.attempts()
+    for attempt in without_owner:
+        parts.scheduler.hold(attempt, ("", ""))
+        parts.queue.add(attempt_key(attempt), NORMAL)
+    for key in held:
+        parts.queue.add(key, HIGH)
+    for key in others:
+        parts.queue.add(key, NORMAL)
+    parts.scheduler.wait_for({*held, *map(attempt_key, without_owner)})
+    await ownerless.sweep()
+    took = f"{(parts.monotonic() - began) * 1000:.1f}"
+    _log.info("books are filled", attempts=len(parts.index.attempts()), held=len(held), milliseconds=took)
 
 
-def first_keys(store: Store, scheduler: Scheduler, orphans: OrphanReconciler) -> First:
-    """Enter every job again, now that the run directories are known, and say what has to be reconciled."""
-    others = [key for kind in KINDS if kind != "BatchJob" for key in store.keys(kind)]
-    for key, job in store.items("BatchJob"):
+def _enter_all(parts: Parts) -> list[Key]:
+    """Enter every job again, now that the run directories are known; returns the keys that have something to do."""
+    keys = [key for kind in KINDS if kind != BatchJob.names.kind for key in parts.store.keys(kind)]
+    for key, job in parts.store.items(BatchJob.names.kind):
         if isinstance(job, BatchJob):
-            scheduler.enter(job)
-            others += [key] if needs_a_look(job) else []
-    held = tuple(key for _, key in scheduler.held_keys())
-    waiting = set(held)
-    rest = tuple(key for key in others if key not in waiting)
-    return First(held, rest, tuple(orphans.ownerless()))
+            parts.scheduler.enter(job)
+            keys += [key] if needs_a_look(job) else []
+    return keys
 
 
 def needs_a_look(job: BatchJob) -> bool:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from controller.api.keys import Key
 from controller.executors.base import AttemptId
+
+ATTEMPT = "Attempt"  # the kind of key of a run directory: there is no object of this kind
+
+
+def attempt_key(attempt: AttemptId) -> Key:
+    """The work queue's key of a run directory."""
+    return Key(ATTEMPT, "", str(attempt))
 
 
 class AttemptIndex:

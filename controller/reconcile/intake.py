@@ -6,7 +6,7 @@ from typing import Any
 
 from controller.executors.base import AttemptId
 from controller.kube.store import Store
-from controller.reconcile.orphans import attempt_key
+from controller.reconcile.index import attempt_key
 from controller.reconcile.record import StatusWriter
 from controller.reconcile.scheduler import Scheduler
 from controller.reconcile.workqueue import HIGH, LOW, NORMAL, WorkQueue

@@ -48,7 +48,6 @@ class _Memory:
     """What makes one job's messages and limits better; losing it loses nothing. `error` belongs to one attempt."""
 
     error: tuple[int, HoldfastError] | None = None
-    evict: str = ""
     starting: dict[int, float] = field(default_factory=dict)
 
 
@@ -88,11 +87,8 @@ class JobReconciler:
             return Result(0.0)
         if step.finished(job.status):
             self._memory.pop(job.metadata.uid, None)
+            parts.evictions.done(job.metadata.uid)
         return Result(plan.wake_after)
-
-    def evict(self, uid: str, reason: str) -> None:
-        """Have the job's running attempt stopped for `reason` at its next pass, for the sake of the others."""
-        self._memory.setdefault(uid, _Memory()).evict = reason
 
     # --- observe
 
@@ -125,7 +121,7 @@ class JobReconciler:
             position=position,
             look_again=again,
             eta=eta,
-            evict=memory.evict,
+            evict=parts.evictions.reason(uid),
             repository=await self._repositories.view(job, observation),
             error=error if attempt is not None and attempt.number == failed else None,
             output=parts.output_location(attempt) if attempt is not None else "",
@@ -192,7 +188,8 @@ class JobReconciler:
                     return False
                 raise
             if not isinstance(action, Void):  # the end of a voided attempt is told by the error that led to it
-                memory.error, memory.evict = None, ""
+                memory.error = None
+                self._parts.evictions.done(job.metadata.uid)
         return True
 
     async def _do(self, job: BatchJob, action: Action, environment: Environment | None) -> None:

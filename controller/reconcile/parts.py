@@ -11,6 +11,7 @@ from controller.executors.base import AttemptId, Executor
 from controller.kube.client import Api
 from controller.kube.events import Recorder
 from controller.kube.store import Store
+from controller.reconcile.evictions import Evictions
 from controller.reconcile.index import AttemptIndex
 from controller.reconcile.record import StatusWriter
 from controller.reconcile.scheduler import Scheduler
@@ -35,6 +36,7 @@ class Parts:
     executor: Executor
     index: AttemptIndex
     scheduler: Scheduler
+    evictions: Evictions
     events: Recorder
     metrics: Metrics
     host: Host

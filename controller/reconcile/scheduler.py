@@ -20,7 +20,7 @@ from controller.decisions.placement import Place, place
 from controller.executors.base import AttemptId
 from controller.kube.store import Change, ChangeType
 from controller.reconcile.books import Books
-from controller.reconcile.index import AttemptIndex
+from controller.reconcile.index import AttemptIndex, attempt_key
 from controller.reconcile.pace import Pace
 from controller.reconcile.workqueue import HIGH, NORMAL, WorkQueue
 
@@ -143,7 +143,7 @@ class Scheduler:
     def orphaned(self, attempt: AttemptId, name: QueueName) -> None:
         """The BatchJob is not there any more, its attempt may be: it keeps its slot and is looked at."""
         self.hold(attempt, name)
-        self._queue.add(Key("Attempt", "", str(attempt)), NORMAL)
+        self._queue.add(attempt_key(attempt), NORMAL)
 
     def release(self, attempt: AttemptId) -> None:
         """The attempt without an object is proved over."""
@@ -282,7 +282,7 @@ class Scheduler:
             if job.status.attempt is None or attempt.number == (recorded.number if recorded else None):
                 self.orphaned(attempt, name)
             else:
-                self._queue.add(Key("Attempt", "", str(attempt)), NORMAL)
+                self._queue.add(attempt_key(attempt), NORMAL)
         self._touch(name)
 
     def _observe_queue(self, key: Key, queue: JobQueue | None) -> None:

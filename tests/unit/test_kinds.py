@@ -7,6 +7,7 @@ import pytest
 from controller.api.keys import Key
 from controller.api.kinds import MODELS
 from controller.api.names import KINDS, Names
+from controller.app.kinds import HANDLED
 from controller.kube.kinds import SERVED
 from controller.telemetry.metrics import API_KINDS
 from tests.unit.builders import job
@@ -28,8 +29,9 @@ def test_names_follow_from_the_kind(kind: str, plural: str) -> None:
 
 
 def test_a_kind_is_its_model() -> None:
-    """Design 3: the class is the kind, and an object knows its key."""
+    """Design 3: the class is the kind, an object knows its key, and each kind is handled by somebody."""
     assert [model.__name__ for model in MODELS.values()] == list(MODELS) == list(KINDS)
+    assert [handled.model for handled in HANDLED] == list(MODELS.values())
     assert job("a").build().key == Key("BatchJob", "default", "a")
 
 

@@ -1,0 +1,33 @@
+"""Which chores there are, in their order, and how often each is done."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from controller.app.works import Works
+from controller.recovery.chores import follow_adopt, observe_gauges, recheck_store, remove_temps, tidy
+from controller.recovery.upkeep import Chore
+from controller.settings import Settings
+
+EACH_TICK, ONCE = 0.0, float("inf")
+DISK_SECONDS = 5.0
+REMEMBER_SECONDS = 30.0
+ORPHAN_SECONDS = 600.0
+RECHECK = "recheck"
+RECHECK_AFTER_LIST = 3.0  # seconds: after the LIST's own events were told
+
+
+def chores(works: Works, settings: Settings) -> tuple[Chore, ...]:
+    """For `Upkeep`."""
+    parts, ownerless, home = works.parts, works.ownerless, settings.home
+    return (
+        Chore("temps", ONCE, partial(remove_temps, home)),
+        Chore("adopt", EACH_TICK, partial(follow_adopt, home, ownerless)),
+        Chore("disk", DISK_SECONDS, works.disk.look),
+        Chore("attempts", settings.sweep_seconds, works.intake.look_at_attempts),
+        Chore("remember", REMEMBER_SECONDS, works.highest.remember),
+        Chore("orphans", ORPHAN_SECONDS, ownerless.sweep, at_once=False),
+        Chore("tidy", ORPHAN_SECONDS, partial(tidy, ownerless)),
+        Chore(RECHECK, settings.relist_seconds, partial(recheck_store, parts), at_once=False),
+        Chore("gauges", EACH_TICK, partial(observe_gauges, parts, ownerless, works.workers)),
+    )

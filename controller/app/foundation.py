@@ -1,0 +1,56 @@
+"""The parts that exist before the cluster is read: what the store and its listeners need, and what HTTP tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from controller.kube.store import Store
+from controller.reconcile.index import AttemptIndex
+from controller.reconcile.mirrors import resolver
+from controller.reconcile.repository_book import RepositoryBook
+from controller.reconcile.scheduler import Scheduler
+from controller.reconcile.workqueue import WorkQueue
+from controller.repositories.places import Places
+from controller.settings import Settings
+from controller.telemetry.health import Health
+from controller.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """See the module.
+
+    Args:
+        version: of this distribution.
+    """
+
+    settings: Settings
+    version: str
+    metrics: Metrics
+    health: Health
+    store: Store
+    queue: WorkQueue
+    index: AttemptIndex
+    scheduler: Scheduler
+    book: RepositoryBook
+
+
+def lay(settings: Settings) -> Foundation:
+    """Make them; nothing runs yet, and nobody listens to the store."""
+    own_version = version("holdfast")
+    metrics, queue, index = Metrics(own_version), WorkQueue(), AttemptIndex()
+    store, scheduler = Store(metrics), Scheduler(queue, index, settings.max_running)
+    book = RepositoryBook(queue, scheduler, store, resolver(Places(settings.home)))
+    scheduler.also_ask(book)
+    return Foundation(
+        settings=settings,
+        version=own_version,
+        metrics=metrics,
+        health=Health(),
+        store=store,
+        queue=queue,
+        index=index,
+        scheduler=scheduler,
+        book=book,
+    )

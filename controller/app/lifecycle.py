@@ -1,0 +1,128 @@
+"""One controller from its start to its stop.
+
+Order of a start: read the cluster, check that it and the state directory belong together, find what runs, then work.
+The first pass is the daily loop; admission waits until every running attempt is accounted for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Any
+
+import structlog
+
+from controller.api.names import KINDS
+from controller.app.background import Background, unless
+from controller.app.chores import RECHECK, RECHECK_AFTER_LIST, chores
+from controller.app.foundation import lay
+from controller.app.kinds import listen
+from controller.app.works import Works, now, put_together
+from controller.kube.client import Api
+from controller.kube.watch import run_watch
+from controller.reconcile.first_pass import first_pass
+from controller.recovery.join import join
+from controller.recovery.repository_chores import RepositoryChores
+from controller.recovery.upkeep import Upkeep
+from controller.settings import Settings
+from controller.web.server import Server
+from controller.web.views import queue_rows
+
+FLUSH_SECONDS = 2.0  # for the Events that wait when it stops
+
+_log = structlog.get_logger("controller.app")
+
+
+class App:
+    """See the module."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._base = lay(settings)
+        listen(self._base)
+        self._stopping = asyncio.Event()
+        self._background = Background(self._stopping)
+
+    async def run(self) -> BaseException | None:
+        """Work until SIGTERM or SIGINT; returns what else ended it.
+
+        Raises:
+            Terminal: no kubeconfig can be read, or the address of the HTTP server is taken.
+            Transient: the state directory cannot be read.
+        """
+        self._catch_signals()
+        base, limit = self._base, self._settings.request_timeout_seconds
+        connecting = Api.connect(self._settings.kubeconfig, base.metrics, timeout_seconds=limit, version=base.version)
+        async with await connecting as api:
+            server = Server(self._settings, base.health, base.metrics, self._queue_rows)
+            await server.start()
+            try:
+                await self._work(api)
+            finally:
+                await server.stop()
+        return self._background.failure
+
+    async def _work(self, api: Api) -> None:
+        base = self._base
+        base.health.readiness("first pass", lambda: "the first pass is not over")
+        joining = join(api, self._settings, base.store, KINDS, base.metrics, base.health)
+        joined = await unless(self._stopping, joining)
+        if joined is None:
+            return
+        works = put_together(base, api, joined)
+        await self._start(works)
+        await self._stopping.wait()
+        await self._stop(works)
+
+    async def _start(self, works: Works) -> None:
+        await works.gits.reattach()
+        await works.side.operations.load()
+        await works.executor.reattach()
+        await first_pass(works.parts, works.intake, works.ownerless)
+        works.stopwatch.filled()
+        works.workers.start()
+        works.parts.events.start()
+        health = self._base.health
+        health.liveness("workers", works.workers.stalled)
+        health.readiness("first pass", self._closed)
+        health.readiness("ownerless attempts", works.ownerless.asks)
+        upkeep = Upkeep(chores(works, self._settings))
+        self._background.start(self._base.scheduler.run(), "scheduler")
+        self._background.start(upkeep.run(), "upkeep")
+        repositories = RepositoryChores(
+            works.parts, works.side.operations, self._settings.keep_failed_workspaces_seconds
+        )
+        self._background.start(repositories.run(), "repository-chores")
+        self._background.start(self._watch(works, upkeep), "watch")
+
+    async def _stop(self, works: Works) -> None:
+        _log.info("stopping: running jobs go on")
+        await works.workers.stop(self._settings.stop_grace_seconds)
+        await works.parts.events.flush(FLUSH_SECONDS)
+        await self._background.cancel()
+        works.highest.remember()
+
+    async def _watch(self, works: Works, upkeep: Upkeep) -> None:
+        """A watch that begins with a LIST was not told the deletions before it, so the re-check comes soon."""
+        await run_watch(
+            self._settings.kubeconfig,
+            works.intake.told,
+            self._stopping,
+            kinds=KINDS,
+            on_list=lambda _: upkeep.soon(RECHECK, RECHECK_AFTER_LIST),
+            install_signals=self._catch_signals,
+            metrics=self._base.metrics,
+            version=self._base.version,
+        )
+
+    def _closed(self) -> str | None:
+        closed = self._base.scheduler.closed_for
+        return "; ".join(f"{reason}: {message}" for reason, message in closed.items()) or None
+
+    def _queue_rows(self, namespace: str | None, queue: str | None) -> list[dict[str, Any]]:
+        return queue_rows(self._base.scheduler, namespace, queue, now())
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)

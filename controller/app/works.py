@@ -1,0 +1,112 @@
+"""The parts that exist once the cluster is joined: they need to know whose attempts are ours."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from controller.app.foundation import Foundation
+from controller.app.kinds import reconcilers
+from controller.decisions.inputs import Host
+from controller.executors.base import AttemptId
+from controller.executors.process.executor import ProcessExecutor
+from controller.executors.process.rundir import RunDir
+from controller.kube.client import Api
+from controller.kube.events import Recorder
+from controller.reconcile.evictions import Evictions
+from controller.reconcile.index import ATTEMPT
+from controller.reconcile.intake import Intake
+from controller.reconcile.orphans import OrphanReconciler
+from controller.reconcile.ownerless import Ownerless
+from controller.reconcile.parts import Parts
+from controller.reconcile.record import StatusWriter
+from controller.reconcile.repository_side import RepositorySide, repository_side
+from controller.reconcile.router import Router
+from controller.reconcile.workers import Workers
+from controller.recovery.chores import HighestVersion
+from controller.recovery.disk import DiskWatch
+from controller.recovery.join import Joined
+from controller.recovery.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True, slots=True)
+class Works:
+    """See the module. `executor` is also the one of `parts`, with what is only asked of it at the start.
+
+    Args:
+        gits: executor of operations on repositories.
+    """
+
+    parts: Parts
+    executor: ProcessExecutor
+    gits: ProcessExecutor
+    side: RepositorySide
+    intake: Intake
+    ownerless: Ownerless
+    stopwatch: Stopwatch
+    workers: Workers
+    highest: HighestVersion
+    disk: DiskWatch
+
+
+def put_together(base: Foundation, api: Api, joined: Joined) -> Works:
+    """Make them in the order in which they need each other; nothing runs yet."""
+    settings, identity = base.settings, joined.identity
+    executor = ProcessExecutor(settings.runs, identity.state_id, settings.sweep_seconds, home=settings.job_home)
+    output = partial(_output, settings.runs)
+    parts = _parts(base, api, executor, identity.state_id, output)
+    ownerless = Ownerless(parts)
+    gits = ProcessExecutor(settings.operations, identity.state_id, settings.sweep_seconds, home="private")
+    side = repository_side(parts, base.book, gits, settings)
+    router = Router({**reconcilers(parts, side), ATTEMPT: OrphanReconciler(parts, ownerless).reconcile})
+    stopwatch = Stopwatch(base.metrics, base.queue, lambda: bool(base.scheduler.closed_for))
+    stopwatch.listed(joined.listed_at, joined.list_cpu_seconds)
+    return Works(
+        parts=parts,
+        executor=executor,
+        gits=gits,
+        side=side,
+        intake=Intake(base.store, base.queue, base.scheduler, parts.writer),
+        ownerless=ownerless,
+        stopwatch=stopwatch,
+        workers=Workers(base.queue, stopwatch.watching(router.reconcile), settings.workers, base.metrics),
+        highest=HighestVersion(settings.home, identity, base.store),
+        disk=DiskWatch(parts, settings, output),
+    )
+
+
+def now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+def _parts(
+    base: Foundation, api: Api, executor: ProcessExecutor, state_id: str, output: Callable[[AttemptId], Path]
+) -> Parts:
+    settings, name = base.settings, socket.gethostname()
+    delay, limit = settings.running_record_delay_ms / 1000, settings.start_timeout_seconds
+    return Parts(
+        api=api,
+        store=base.store,
+        queue=base.queue,
+        writer=StatusWriter(api, base.store),
+        executor=executor,
+        index=base.index,
+        scheduler=base.scheduler,
+        evictions=Evictions(),
+        events=Recorder(api, base.metrics),
+        metrics=base.metrics,
+        host=Host(state_id, name, delay, limit),
+        now=now,
+        monotonic=time.monotonic,
+        output_location=lambda attempt: f"{name}:{output(attempt)}",
+    )
+
+
+def _output(runs: Path, attempt: AttemptId) -> Path:
+    return Path(RunDir(str(runs / str(attempt))).output)

@@ -1,0 +1,110 @@
+"""The chores of `upkeep` of a few lines each. An error that the next time may mend is logged here."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from controller.api.names import KINDS
+from controller.decisions.binding import Identity
+from controller.errors import HoldfastError
+from controller.files.atomic import remove_stale_temps
+from controller.kube.errors import OlderEtcd
+from controller.kube.store import Store
+from controller.kube.sync import recheck
+from controller.reconcile.ownerless import Ownerless
+from controller.reconcile.parts import Parts
+from controller.reconcile.repository_census import figures
+from controller.reconcile.workers import Workers
+from controller.reconcile.workqueue import LOW
+from controller.recovery.binding import adopt_requested, adopted, write_identity
+from controller.telemetry.metrics import DEGRADED_REASONS
+
+_log = structlog.get_logger("controller.upkeep")
+
+
+class HighestVersion:
+    """Keeps the highest resourceVersion seen, so that an older backup of etcd is noticed at the next start."""
+
+    def __init__(self, home: Path, identity: Identity, store: Store) -> None:
+        self._home = home
+        self._identity = identity
+        self._store = store
+
+    def remember(self) -> None:
+        """Write it where it has risen."""
+        highest = max(self._store.highest_version(kind) for kind in KINDS)
+        if highest <= self._identity.highest_version:
+            return
+        identity = replace(self._identity, highest_version=highest)
+        try:
+            write_identity(self._home, identity)
+        except OSError as error:
+            _log.error("cannot write to the state directory", error=str(error), path=str(self._home))
+            return
+        self._identity = identity
+
+
+def remove_temps(home: Path) -> None:
+    """Remove the temporary files of writers that were killed."""
+    try:
+        remove_stale_temps(home, now=time.time())
+    except OSError as error:
+        _log.error("cannot tidy up the state directory", path=str(error.filename), error=str(error))
+
+
+def follow_adopt(home: Path, ownerless: Ownerless) -> None:
+    """The directory is bound, so `holdfast adopt` can only speak of attempts whose jobs are gone."""
+    if not adopt_requested(home):
+        return
+    try:
+        adopted(home)
+    except OSError as error:
+        _log.error("cannot take the request to adopt away", path=str(error.filename), error=str(error))
+        return
+    _log.warning("adopted: running attempts without a BatchJob are ended")
+    ownerless.adopt()
+
+
+async def tidy(ownerless: Ownerless) -> None:
+    """Go on with what a crash interrupted in the run directories."""
+    try:
+        await ownerless.tidy()
+    except HoldfastError as error:
+        _log.warning("cannot tidy up the run directories", reason=error.reason, error=error.message)
+
+
+async def recheck_store(parts: Parts) -> None:
+    """Find what the watches did not tell.
+
+    Raises:
+        OlderEtcd: etcd was replaced: the controller has to end; the next start is degraded and says why.
+    """
+    for kind in KINDS:
+        try:
+            changes = await recheck(parts.api, parts.store, kind)
+        except OlderEtcd:
+            raise
+        except HoldfastError as error:
+            _log.warning("the re-check failed", kind=kind, reason=error.reason, error=error.message)
+            continue
+        for change in changes:
+            parts.queue.add(change.key, LOW)
+
+
+def observe_gauges(parts: Parts, ownerless: Ownerless, workers: Workers) -> None:
+    """Set the gauges that no event sets: work queue, gate, degradation, queues, repositories."""
+    workers.observe()
+    closed = parts.scheduler.closed_for
+    parts.metrics.repositories.show(figures(parts.store))
+    parts.metrics.gate_open.set(0 if closed else 1)
+    asked = "ManyOwnerless" if ownerless.held_for_a_person else None
+    parts.metrics.set_degraded(asked or next((why for why in closed if why in DEGRADED_REASONS), None))
+    for (namespace, name), account in parts.scheduler.books.accounts.items():
+        if account.declared is None and not account.waiting and not account.held:
+            parts.metrics.drop_queue(f"{namespace}/{name}")
+        else:
+            parts.metrics.set_queue(f"{namespace}/{name}", len(account.waiting), len(account.held))
