@@ -97,12 +97,13 @@ class Workers:
     async def _work(self) -> None:
         while (key := await self._queue.get()) is not None:
             try:
-                await self._once(key)
+                await self.once(key)
             finally:
                 self._queue.done(key)
                 self.finished += 1
 
-    async def _once(self, key: Key) -> None:
+    async def once(self, key: Key) -> None:
+        """Reconcile a key that was taken from the queue, and react to how that ended."""
         began = time.perf_counter()
         try:
             result = await self._reconcile(key)

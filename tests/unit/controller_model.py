@@ -1,83 +1,82 @@
-"""One controller process over the modelled world: the real store, books, scheduler, work queue and decisions.
+"""One controller process over the modelled world: the real parts and reconcilers, put together as in the product.
 
-Only the awaits of the reconcilers are left out, so that a test can end the process at each of their boundaries.
+Only kopf and the API client are left out: the world tells its events by hand, and is the other side of each call.
 """
 
 from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from enum import Enum, auto
+from pathlib import Path
+from typing import Any
 
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import AttemptState
 from controller.api.keys import Key
+from controller.api.names import KINDS
 from controller.decisions import status as step
 from controller.decisions.inputs import Observed
-from controller.decisions.job import counters, decide, retry_left
+from controller.decisions.job import decide
 from controller.decisions.observed import Evidence, Observation
-from controller.decisions.orphan import Owner, decide_orphan, is_over
-from controller.decisions.plan import Action, Delete, Launch, Plan, Release, Stop, Supervise, Void
+from controller.decisions.plan import Delete, Launch, Plan
+from controller.errors import HoldfastError
 from controller.executors.base import AttemptId
+from controller.kube.events import Recorder
 from controller.kube.store import Store
-from controller.reconcile.first_pass import needs_a_look
-from controller.reconcile.index import AttemptIndex
+from controller.reconcile.environment import Environment
+from controller.reconcile.evictions import Evictions
+from controller.reconcile.first_pass import first_pass
+from controller.reconcile.index import ATTEMPT, AttemptIndex
+from controller.reconcile.intake import Intake
+from controller.reconcile.job_repositories import JobRepositories
+from controller.reconcile.jobs import JobReconciler
 from controller.reconcile.merge import difference
+from controller.reconcile.mirrors import resolver
+from controller.reconcile.operations import Operations
+from controller.reconcile.orphans import OrphanReconciler
+from controller.reconcile.ownerless import Ownerless
+from controller.reconcile.parts import Parts
+from controller.reconcile.queues import QueueReconciler
+from controller.reconcile.record import StatusWriter
+from controller.reconcile.remotes import Remotes
+from controller.reconcile.repository_book import RepositoryBook
+from controller.reconcile.router import Router
 from controller.reconcile.scheduler import Scheduler
-from controller.reconcile.workqueue import HIGH, LOW, NORMAL, WorkQueue
+from controller.reconcile.workers import Result, Workers
+from controller.reconcile.workqueue import WorkQueue
+from controller.repositories.places import Places
 from controller.telemetry.metrics import Metrics
 from tests.unit.builders import HOST
-from tests.unit.world import Conflict, NotFound, VirtualLoop, World
-
-
-class Crash(Enum):
-    """Where in a pass the controller is killed."""
-
-    NEVER = auto()
-    BEFORE_RECORD = auto()
-    AFTER_RECORD = auto()  # recorded, the answer not seen, nothing acted
-    MID_ACT = auto()  # the first action done, the rest not
-    AFTER_ACT = auto()
-
-
-class Killed(Exception):
-    """The controller process is gone."""
+from tests.unit.world import VirtualLoop, World
+from tests.unit.world_doors import Boundary, Killed, WorldApi, WorldExecutor
 
 
 class Controller:
     """See the module. Built anew after each crash: nothing survives but the world."""
 
     def __init__(self, world: World, loop: VirtualLoop, host_limit: int, metrics: Metrics) -> None:
-        self.world, self.loop = world, loop
-        self.store = Store(metrics, clock=loop.time)
-        self.queue = WorkQueue(clock=loop.time, jitter=lambda: 0.0)
-        self.index = AttemptIndex()
-        self.scheduler = Scheduler(self.queue, self.index, host_limit)
+        self.world = world
+        self.boundary = Boundary()
+        self.parts = parts = _parts(world, self.boundary, loop, host_limit, metrics)
+        self.store, self.queue, self.scheduler = parts.store, parts.queue, parts.scheduler
+        self.intake = Intake(parts.store, parts.queue, parts.scheduler, parts.writer)
+        self.ownerless = Ownerless(parts)
+        jobs = CheckedJobs(parts, _no_repositories(parts), world)
+        orphans = OrphanReconciler(parts, self.ownerless)
+        router = {"BatchJob": jobs.reconcile, "JobQueue": QueueReconciler(parts).reconcile, ATTEMPT: orphans.reconcile}
+        self._router = Router(router)
+        self._workers = Workers(parts.queue, self._reconcile, 1, metrics)
+        self._defect: Exception | None = None
+
+    async def start(self) -> None:
+        """The first LIST, and the first pass."""
         self.store.listen(self.scheduler.observe)
-        self.seen_starting: dict[AttemptId, float] = {}
-        for kind in ("JobQueue", "BatchJob"):
-            for (its, _), found in list(world.objects.items()):
+        for kind in KINDS:
+            for (its, _), found in list(self.world.objects.items()):
                 if its == kind:
                     self.store.update(kind, copy.deepcopy(found))
-        world.events.clear()
-        self._first_pass()
-
-    def _first_pass(self) -> None:
-        self.index.load(list(self.world.runs))
-        for key, found in self.store.items("BatchJob"):
-            assert isinstance(found, BatchJob)
-            self.scheduler.enter(found)
-            if needs_a_look(found):
-                self.queue.add(key, NORMAL)
-        for attempt in self.index.attempts():
-            if self.scheduler.owner(attempt.job_uid) is None:
-                self.scheduler.hold(attempt, ("", ""))
-                self.queue.add(Key("Attempt", "", str(attempt)), NORMAL)
-        held = {key for _, key in self.scheduler.held_keys()}
-        ownerless = {Key("Attempt", "", str(a)) for a in self.index.attempts() if not self.scheduler.owner(a.job_uid)}
-        for key in held:
-            self.queue.add(key, HIGH)
-        self.scheduler.wait_for(held | ownerless)
+        self.world.events.clear()
+        await first_pass(self.parts, self.intake, self.ownerless)
 
     # --- what wakes it
 
@@ -85,166 +84,101 @@ class Controller:
         """The watch tells what happened since."""
         events, self.world.events = self.world.events, []
         for type_, kind, raw in events:
-            change = self.store.delete(kind, raw) if type_ == "DELETED" else self.store.update(kind, raw)
-            if change is not None and change.new is not None:
-                self.queue.add(change.key, NORMAL)
+            self.intake.told(kind, type_, raw)
 
     def wake(self, attempt: AttemptId) -> None:
         """A supervisor ended."""
-        key = self.scheduler.owner(attempt.job_uid)
-        self.queue.add(key if key is not None else Key("Attempt", "", str(attempt)), HIGH)
+        self.intake.ended(attempt)
 
     def sweep(self) -> None:
         """The look at running attempts every few seconds."""
-        for _, key in self.scheduler.held_keys():
-            self.queue.add(key, LOW)
+        self.intake.look_at_attempts()
 
     # --- what it does
 
-    async def work(self, crash: Crash = Crash.NEVER) -> bool:
-        """Take one ready key and reconcile it; False where none is ready. Raises Killed."""
+    async def work(self, crash: int | None = None) -> bool:
+        """Take one ready key and reconcile it; False where none is ready.
+
+        Args:
+            crash: how often the pass crosses the boundary before it is killed, at its end at the latest.
+
+        Raises:
+            Killed: it was.
+        """
         if not self.queue.depth().ready:
             return False
         key = await self.queue.get()
         assert key is not None
-        try:
-            wake_after = self._reconcile(key, crash)
-        except Conflict:
-            found = self.world.objects.get(("BatchJob", key.name))
-            if found is not None:
-                self.store.update("BatchJob", copy.deepcopy(found))
-            self.queue.add_rate_limited(key)
-        except NotFound:
-            pass  # the watch will say so
-        else:
-            self.queue.forget(key)
-            if wake_after is not None:
-                self.queue.add_after(key, wake_after)
-        finally:
-            self.queue.done(key)
+        self.boundary.arm(crash)
+        await self._workers.once(key)
+        self.queue.done(key)
+        if self._defect is not None:
+            raise self._defect
+        if self.boundary.armed:
+            raise Killed
         return True
 
-    def _reconcile(self, key: Key, crash: Crash) -> float | None:
-        if key.kind == "Attempt":
-            again = self._orphan(AttemptId.parse(key.name))
-            self.scheduler.accounted(key)
-            return again
-        job = self.store.job(key) if key.kind == "BatchJob" else None
-        if job is None:
-            self.scheduler.accounted(key)
-            return None
-        if self.scheduler.sequence(job) is None and not step.finished(job.status):
-            self.scheduler.set_sequence(job, self.world.created[job.metadata.uid])
-        seen = self._observe(job)
-        plan = decide(job, seen, HOST, self.world.now)
-        assert_idempotent(job, seen, plan, self.world)
+    async def _reconcile(self, key: Key) -> Result:
+        """Keep what the workers would only log."""
+        try:
+            return await self._router.reconcile(key)
+        except HoldfastError:
+            raise
+        except Exception as error:
+            self._defect = error
+            raise
+
+
+def _parts(world: World, boundary: Boundary, loop: VirtualLoop, host_limit: int, metrics: Metrics) -> Parts:
+    api: Any = WorldApi(world, boundary)
+    store = Store(metrics, clock=loop.time)
+    queue, index = WorkQueue(clock=loop.time, jitter=lambda: 0.0), AttemptIndex()
+    return Parts(
+        api=api,
+        store=store,
+        queue=queue,
+        writer=StatusWriter(api, store),
+        executor=WorldExecutor(world, boundary),
+        index=index,
+        scheduler=Scheduler(queue, index, host_limit),
+        evictions=Evictions(),
+        events=Recorder(api, metrics, lambda: world.now, loop.time),
+        metrics=metrics,
+        host=HOST,
+        now=lambda: world.now,
+        monotonic=loop.time,
+        output_location=str,
+    )
+
+
+def _no_repositories(parts: Parts) -> JobRepositories:
+    """The real part, in a world where no job names a repository: it has nothing to do."""
+    places = Places(Path("/nonexistent"))
+    book = RepositoryBook(parts.queue, parts.scheduler, parts.store, resolver(places))
+    operations = Operations(parts.executor, places, parts.queue)
+    return JobRepositories(parts, book, operations, Remotes(parts.api, ("https",)))
+
+
+class CheckedJobs(JobReconciler):
+    """The real one; what it decided is checked before it is recorded."""
+
+    def __init__(self, parts: Parts, repositories: JobRepositories, world: World) -> None:
+        super().__init__(parts, repositories)
+        self._world = world
+        self._looked = Observed()
+
+    async def _observe(self, job: BatchJob) -> tuple[Observed, Environment | None]:
+        self._looked, environment = await super()._observe(job)
+        return self._looked, environment
+
+    async def _record(self, job: BatchJob, plan: Plan, *, keep_grant: bool) -> BatchJob:
+        assert_idempotent(job, self._looked, plan, self._world)
         assert_entitled(job, plan)
-        if crash is Crash.BEFORE_RECORD:
-            raise Killed
-        job = self._record(job, plan, crash)
-        if (left := retry_left(job, job.status, self.world.now)) > 0:
-            self.scheduler.hold_back(job.metadata.uid, left)
-        self.scheduler.accounted(key)
-        for action in plan.actions:
-            self._act(job, action)
-            if crash is Crash.MID_ACT:
-                raise Killed
-        if crash is Crash.AFTER_ACT:
-            raise Killed
-        return plan.wake_after
-
-    def _observe(self, job: BatchJob) -> Observed:
-        uid, known = job.metadata.uid, self.index.known(job.metadata.uid)
-        if step.finished(job.status):
-            return Observed()
-        active = step.active(job.status)
-        attempt = AttemptId(uid, active.number) if active is not None else None
-        if job.status.attempt is None and known:
-            attempt = AttemptId(uid, max(known))
-        wiped = attempt is not None and job.status.attempt is None
-        run = self.world.runs.get(attempt) if attempt is not None and wiped else None
-        starting = 0.0
-        if attempt is not None and active is not None and active.state is AttemptState.STARTING:
-            starting = self.loop.time() - self.seen_starting.setdefault(attempt, self.loop.time())
-        name = ("default", job.spec.queue)
-        blocked = None if self.scheduler.books.exists(name) else ("QueueNotFound", f"there is no {name[1]}")
-        return Observed(
-            attempt=self.world.observe(attempt) if attempt is not None else None,
-            known=known,
-            annotations=run.annotations if run is not None and not run.unreadable else {},
-            starting_for=starting,
-            sequence=self.scheduler.sequence(job),
-            granted=self.scheduler.granted(uid),
-            blocked=blocked,
-        )
-
-    def _record(self, job: BatchJob, plan: Plan, crash: Crash) -> BatchJob:
-        patch = difference(job.status.to_json(), plan.status.to_json())
-        meta, before, after = job.metadata, job.status.attempt, plan.status.attempt
+        before, after = job.status.attempt, plan.status.attempt
         if after is not None and after.state is AttemptState.STARTING and before is not None:
-            new = before.number != after.number
-            assert not new or AttemptId(meta.uid, after.number) not in self.world.built, "a number is used again"
-        if patch:
-            raw = self.world.patch_status(meta.name, meta.uid, meta.resource_version, patch)
-            if crash is Crash.AFTER_RECORD:
-                raise Killed
-            self.store.update("BatchJob", raw)
-            found = self.store.job(Key("BatchJob", meta.namespace, meta.name))
-            assert found is not None
-            job = found
-        if step.active(job.status) is None:
-            self.scheduler.give_back(meta.uid)
-        return job
-
-    def _act(self, job: BatchJob, action: Action) -> None:
-        uid, world = job.metadata.uid, self.world
-        match action:
-            case Launch(number):
-                self.index.add(AttemptId(uid, number))
-                owner = {"namespace": "default", "name": job.metadata.name, "queue": job.spec.queue}
-                world.launch(AttemptId(uid, number), owner | counters(job.status))
-            case Void(number, _):
-                self.index.add(AttemptId(uid, number))
-                world.void(AttemptId(uid, number))
-            case Stop(number, reason, _):
-                world.stop(AttemptId(uid, number), reason)
-            case Supervise(number):
-                if (run := world.runs.get(AttemptId(uid, number))) is not None:
-                    run.supervised = True
-            case Release(number, keep_record):
-                world.release(AttemptId(uid, number), keep_record=keep_record)
-            case Delete():
-                if ("BatchJob", job.metadata.name) in world.objects:
-                    world.delete("BatchJob", job.metadata.name)
-
-    def _orphan(self, attempt: AttemptId) -> float | None:
-        key = self.scheduler.owner(attempt.job_uid)
-        if key is not None:
-            self.scheduler.release(attempt)
-            return None
-        owner = Owner.UNKNOWN if self.world.exists(attempt.job_uid) else Owner.GONE
-        run = self.world.runs.get(attempt)
-        if run is not None and "queue" in run.annotations and self.scheduler.holds(attempt):
-            self.scheduler.hold(attempt, ("default", run.annotations["queue"]))
-        found = self.world.observe(attempt)
-        if owner is Owner.GONE and is_over(found):
-            self.scheduler.release(attempt)
-        for action in decide_orphan(attempt.number, found, owner, kept=False):
-            match action:
-                case Stop(_, reason, _):
-                    self.world.stop(attempt, reason)
-                    return 1.0
-                case Void():
-                    self.world.void(attempt)
-                    return 1.0
-                case Release():
-                    self.world.release(attempt, keep_record=False)
-                    self.index.remove(attempt)
-                    return None
-        if owner is Owner.GONE and found.evidence is Evidence.ABSENT:
-            self.index.remove(attempt)
-            return None
-        return 60.0
+            new = AttemptId(job.metadata.uid, after.number) not in self._world.built
+            assert new or before.number == after.number, "a number is used again"
+        return await super()._record(job, plan, keep_grant=keep_grant)
 
 
 def assert_idempotent(job: BatchJob, seen: Observed, plan: Plan, world: World) -> None:
@@ -253,6 +187,8 @@ def assert_idempotent(job: BatchJob, seen: Observed, plan: Plan, world: World) -
         return  # the next step is looked at anew; an end is judged by the machine
     admitted = step.active(plan.status) is not None and step.active(job.status) is None and seen.attempt is None
     looked = replace(seen, granted=False, attempt=Observation(Evidence.ABSENT)) if admitted else seen
+    if plan.status.phase is not None:  # from then on nobody asks for its place
+        looked = replace(looked, position=None, eta=None, look_again=None)
     again = decide(job.model_copy(update={"status": plan.status}), looked, HOST, world.now)
     assert again.status == plan.status, difference(plan.status.to_json(), again.status.to_json())
     if not step.finished(plan.status):

@@ -30,14 +30,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.seconds
 
 
-class Conflict(Exception):
-    """The object has another version by now."""
-
-
-class NotFound(Exception):
-    """There is no object of this name with this uid."""
-
-
 @dataclass(slots=True)
 class Run:
     """A run directory and the processes of its attempt."""
@@ -113,20 +105,12 @@ class World:
         self._told("DELETED", kind, name)
         del self.objects[kind, name]
 
-    def patch_status(self, name: str, uid: str, version: str, patch: dict[str, Any]) -> dict[str, Any]:
-        """A JSON merge patch with uid and resourceVersion as preconditions; answers with the new object."""
-        found = self.objects.get(("BatchJob", name))
-        if found is None or found["metadata"]["uid"] != uid:
-            raise NotFound(name)
-        if found["metadata"]["resourceVersion"] != version:
-            raise Conflict(name)
+    def patch_status(self, kind: str, name: str, patch: dict[str, Any]) -> dict[str, Any]:
+        """A JSON merge patch; answers with the new object."""
+        found = self.objects[kind, name]
         found["status"] = merged(found["status"], patch)
-        self._touched("BatchJob", name)
+        self._touched(kind, name)
         return copy.deepcopy(found)
-
-    def exists(self, uid: str) -> bool:
-        """What an uncached read proves."""
-        return any(found["metadata"]["uid"] == uid for found in self.objects.values())
 
     def _touched(self, kind: str, name: str) -> None:
         self.version += 1
@@ -181,6 +165,10 @@ class World:
             return
         run.stop = run.stop or reason
         run.supervised = True
+
+    def supervise(self, attempt: AttemptId) -> None:
+        if (run := self.runs.get(attempt)) is not None:
+            run.supervised = True
 
     def void(self, attempt: AttemptId) -> None:
         run = self.runs.get(attempt)

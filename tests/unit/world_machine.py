@@ -20,8 +20,9 @@ from controller.api.keys import Key
 from controller.decisions import status as step
 from controller.executors.base import AttemptId
 from controller.telemetry.metrics import Metrics
-from tests.unit.controller_model import Controller, Crash, Killed
+from tests.unit.controller_model import Controller
 from tests.unit.world import VirtualLoop, World
+from tests.unit.world_doors import Killed
 
 HOST_LIMIT = 3
 QUEUES = ("default", "a", "b")
@@ -46,6 +47,7 @@ class WorldDriver(RuleBasedStateMachine):
             for task in self.tasks:
                 task.cancel()
             self.controller = Controller(self.world, self.loop, HOST_LIMIT, METRICS)
+            await self.controller.start()
             self.tasks = [asyncio.ensure_future(self.controller.scheduler.run())]
 
         self.granted = set()
@@ -67,7 +69,7 @@ class WorldDriver(RuleBasedStateMachine):
         self.loop.run_until_complete(turn())
         self._check_grants()
 
-    def _work(self, crash: Crash = Crash.NEVER) -> bool:
+    def _work(self, crash: int | None = None) -> bool:
         self._turn()
         try:
             return self.loop.run_until_complete(self.controller.work(crash))
