@@ -52,8 +52,8 @@ class Cluster:
         self._http.post("/api/v1/namespaces", json=body).raise_for_status()
 
     def create(self, namespace: str, manifest: Object) -> Object:
-        """Create a BatchJob or JobQueue, unless an earlier try without an answer did; returns it as stored."""
-        path = f"{GROUP}/namespaces/{namespace}/{manifest['kind'].lower()}s"
+        """Create an object of ours, unless an earlier try without an answer did; returns it as stored."""
+        path = f"{GROUP}/namespaces/{namespace}/{Names(manifest['kind']).plural}"
         response = self._http.post(path, json=manifest)
         if response.status_code == httpx.codes.CONFLICT:
             response = self._http.get(f"{path}/{manifest['metadata']['name']}")
@@ -61,8 +61,18 @@ class Cluster:
 
     def jobs(self, namespace: str) -> dict[str, Object]:
         """All BatchJobs of the namespace by name."""
-        found = self._body(self._http.get(f"{GROUP}/namespaces/{namespace}/batchjobs"))["items"]
-        return {job["metadata"]["name"]: job for job in found}
+        return self.all(namespace, "BatchJob")
+
+    def all(self, namespace: str, kind: str) -> dict[str, Object]:
+        """All objects of a kind of ours in the namespace by name."""
+        found = self._body(self._http.get(f"{GROUP}/namespaces/{namespace}/{Names(kind).plural}"))["items"]
+        return {each["metadata"]["name"]: each for each in found}
+
+    def delete(self, namespace: str, kind: str, name: str) -> None:
+        """Delete one object; it may be gone already."""
+        response = self._http.delete(f"{GROUP}/namespaces/{namespace}/{Names(kind).plural}/{name}")
+        if response.status_code != httpx.codes.NOT_FOUND:
+            response.raise_for_status()
 
     def queue(self, namespace: str, name: str) -> Object:
         return self._body(self._http.get(f"{GROUP}/namespaces/{namespace}/jobqueues/{name}"))

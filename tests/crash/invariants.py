@@ -39,7 +39,7 @@ def check(facts: Facts, jobs: dict[str, Object], queue: Object) -> list[str]:
         wrong += [*_ran_once(case, ledgers[case.name]), *_numbers(status)]
         found += [f"{case.name}: {text}" for text in wrong]
     found += _concurrency(facts, ledgers)
-    found += _order(facts, jobs)
+    found += _order(facts, jobs) if facts.in_order else ()
     found += slots(queue)
     found += leftovers(facts.home)
     return found

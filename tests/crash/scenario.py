@@ -80,6 +80,7 @@ class Facts:
     home: Path
     ledgers: Path
     concurrency: int
+    in_order: bool = True  # no job is passed over: admission follows creation
     uids: dict[str, str] = field(default_factory=dict)
     first_end: dict[str, Object] = field(default_factory=dict)  # the status in which a job was first seen Finished
     numbers: dict[str, int] = field(default_factory=dict)  # highest attempt number seen
@@ -147,9 +148,12 @@ class Run:
         self._directory = world.directory / self._name
         ledgers = self._directory / "ledgers"
         ledgers.mkdir(parents=True)
-        cases = [make(kind, f"{index}-{kind}", ledgers) for index, kind in enumerate(kinds)]
+        cases = [self._case(kind, f"{index}-{kind}", ledgers) for index, kind in enumerate(kinds)]
         self.facts = Facts(cases, self._directory / "home", ledgers, concurrency)
         self._interventions = Interventions(world.cluster, self._name, self.facts)
+
+    def _case(self, kind: str, name: str, ledgers: Path) -> Case:
+        return make(kind, name, ledgers)
 
     def play(self) -> Result:
         """Run to the end; what it left on the disk stays only where an invariant was violated."""
@@ -186,7 +190,12 @@ class Run:
         facts = self.facts
         slots = str(len(facts.cases) + 2)  # only the queue limits
         return self._world.preloaded.start(
-            facts.home, self._world.cluster.kubeconfig, name, kill_at, HOLDFAST_MAX_RUNNING=slots
+            facts.home,
+            self._world.cluster.kubeconfig,
+            name,
+            kill_at,
+            HOLDFAST_MAX_RUNNING=slots,
+            HOLDFAST_GIT_SCHEMES="file",
         )
 
     def _is_killed(self, controller: Controller, kill_at: int) -> bool:
@@ -212,21 +221,26 @@ class Run:
             jobs = self._world.cluster.jobs(self._name)
             for name, job in jobs.items():
                 self.facts.saw(name, job)
+            self._look(jobs)
             if self.facts.all_finished:
                 return True
-            self._interventions.look(jobs)
             time.sleep(LOOK_SECONDS)
         return False
+
+    def _look(self, jobs: dict[str, Object]) -> None:
+        self._interventions.look(jobs)
 
     def _settle(self, controller: Controller) -> None:
         """After the last end, and the first pass: all is over when the books say so and nothing of the jobs is left."""
         deadline = time.monotonic() + invariants.SETTLE_SECONDS
         while time.monotonic() < deadline and controller.ended() is None:
-            queue = self._world.cluster.queue(self._name, QUEUE)
-            quiet = not invariants.slots(queue) and not invariants.leftovers(self.facts.home)
-            if quiet and controller.ready(self.facts.home):
+            if self._quiet() and controller.ready(self.facts.home):
                 return
             time.sleep(LOOK_SECONDS)
+
+    def _quiet(self) -> bool:
+        queue = self._world.cluster.queue(self._name, QUEUE)
+        return not invariants.slots(queue) and not invariants.leftovers(self.facts.home)
 
     def _conclude(self, controller: Controller, status: int | None, finished: bool) -> None:
         violations = self.facts.violations
@@ -253,7 +267,8 @@ def age_leftovers(home: Path, *, supervisors_too: bool = False) -> None:
     """
     then = time.time() - AGED_SECONDS
     half_built = home.glob("runs/.*") if supervisors_too else ()
-    for path in (*home.glob("*"), *home.glob("runs/*/*"), *half_built):
+    places = ("*", "runs/*/*", "operations/*/*", "results/*", "repositories/*/*/*")
+    for path in (*(path for place in places for path in home.glob(place)), *half_built):
         with suppress(FileNotFoundError):  # a supervisor at work renamed its own
             if is_temp_name(path.name):
                 os.utime(path, (then, then))

@@ -11,13 +11,16 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.crash import repositories
 from tests.crash.cases import MAKERS
 from tests.crash.enumeration import BUDGET_SECONDS, Enumeration, Scenario
+from tests.crash.repository_run import RepositoryRun
 from tests.crash.scenario import World
 
 SCENARIOS = {
     "one job": Scenario(("success",), 1),
     "eight jobs": Scenario(tuple(MAKERS), 2),
+    "two repositories": Scenario(tuple(repositories.KINDS), len(repositories.KINDS), play=RepositoryRun),
     "three jobs, two crashes": Scenario(("retry", "suspend", "lost"), 2, again=True),
 }
 HOURS = 3600.0
