@@ -69,8 +69,8 @@ class JobRepositories:
         attempt = AttemptId(job.metadata.uid, active.number)
         batch = used.batch if used is not None else ""
         made = await self._workspace(job, attempt, found)
-        published = await self._publication(job, use, want, attempt, found)
         holds = self._book.holds(str(attempt), active.lock_token)
+        published = await self._publication(job, use, want, attempt, found, holds)
         return RepositoryView(want.mode is not None, active.lock_token, holds, batch, made, published)
 
     async def _workspace(self, job: BatchJob, attempt: AttemptId, found: Observation | None) -> Step:
@@ -88,7 +88,13 @@ class JobRepositories:
         return made if facts is not None else Step(StepState.ABSENT)
 
     async def _publication(
-        self, job: BatchJob, use: RepositoryUse, want: Want, attempt: AttemptId, found: Observation | None
+        self,
+        job: BatchJob,
+        use: RepositoryUse,
+        want: Want,
+        attempt: AttemptId,
+        found: Observation | None,
+        holds: bool | None,
     ) -> Step | None:
         """None: nothing is to be published, or not yet."""
         ended = found is not None and found.evidence is Evidence.ENDED and found.exit is not None
@@ -101,7 +107,9 @@ class JobRepositories:
         head = await asyncio.to_thread(self._pushed, want, use.ref or repository.spec.branch)
         if head is None:
             return None
-        if self._book.token(str(attempt)) is None:
+        if holds is None:
+            return Step(StepState.UNKNOWN, message="the record of its lock is not there yet")
+        if not holds:
             text = "its lock was taken away or given on while it ran: what it pushed stays in the mirror"
             return Step(StepState.FAILED, "StaleToken", text, final=True)
         return done

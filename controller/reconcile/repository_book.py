@@ -129,6 +129,9 @@ class RepositoryBook:
 
     def _observe_repository(self, key: Key, repository: Repository | None) -> None:
         entry = self._entry((key.namespace, key.name))
+        if _is_ready(repository) != _is_ready(entry.declared):
+            for batch in entry.batches:  # what could not be prepared may be now, and the other way round
+                self._queue.add(Key("JobBatch", key.namespace, batch), NORMAL)
         entry.declared = repository
         entry.commits.clear()
         self._dirty.add((key.namespace, key.name))
@@ -367,6 +370,10 @@ class RepositoryBook:
         if entry is None:
             entry = self._entries[name] = _Entry()
         return entry
+
+
+def _is_ready(repository: Repository | None) -> bool:
+    return repository is not None and is_true(repository.status.conditions, "Ready")
 
 
 def _job_uid(attempt: str) -> str:

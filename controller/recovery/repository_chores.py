@@ -32,10 +32,12 @@ from controller.repositories.cleanup import (
     clean_leftovers,
     list_bases,
     list_repositories,
+    list_results,
     list_set_aside,
     list_workspaces,
     remove_base,
     remove_repository,
+    remove_result,
     remove_workspace,
 )
 from controller.repositories.places import base_key
@@ -65,7 +67,7 @@ class RepositoryChores:
     async def run(self) -> None:
         """Sweep until cancelled; what fails is logged and tried again the next time."""
         while True:
-            for chore in (self._operations_left, self._workspaces, self._repositories, self._leftovers):
+            for chore in (self._tidy, self._operations_left, self._workspaces, self._repositories, self._leftovers):
                 try:
                     await chore()
                 except (HoldfastError, OSError) as error:
@@ -73,6 +75,16 @@ class RepositoryChores:
             for key in self._parts.store.keys("RepositoryLock"):
                 self._parts.queue.add(key, LOW)
             await asyncio.sleep(CHORE_SECONDS)
+
+    async def _tidy(self) -> None:
+        """Go on with what a crash interrupted: run directories half removed, ended operations not released."""
+        executor = self._operations.executor
+        for name in await executor.clean_leftovers():
+            self._removed("temp_file", name)
+        for operation in await executor.unreleased():
+            if is_over(await executor.observe(operation)):
+                # Its end and its result stay: who has not recorded them yet still can.
+                await executor.release(operation, keep_record=True)
 
     async def _operations_left(self) -> None:
         for operation in self._operations.all():
@@ -176,6 +188,12 @@ class RepositoryChores:
 
     async def _leftovers(self) -> None:
         live = {str(operation) for operation in self._operations.all()}
+        results = await asyncio.to_thread(list_results, self._places)
+        # Read after them: an operation has a run directory before it has a result, and loses it first.
+        known = {str(operation) for operation in await self._operations.executor.list_attempts()}
+        for name in sorted(results - known):
+            await asyncio.to_thread(remove_result, self._places, name)
+            self._removed("temp_file", name)
         for path in await asyncio.to_thread(clean_leftovers, self._places, live, now=time.time()):
             self._removed("temp_file", str(path))
 

@@ -66,6 +66,11 @@ def list_set_aside(places: Places, namespace: str, name: str) -> list[Path]:
     return sorted(directory / entry for entry in _names(directory, hidden=True) if entry.startswith(CORRUPT))
 
 
+def list_results(places: Places) -> set[str]:
+    """Operations that left a result; raises OSError."""
+    return {name.removesuffix(".json") for name in _names(places.results) if _is_result(name)}
+
+
 def remove_workspace(places: Places, attempt: str) -> None:
     """Remove a workspace; nothing to do where it is gone. Raises BadName, OSError."""
     remove(places.workspace(attempt))
@@ -123,8 +128,10 @@ def clean_leftovers(
             continue
         remove_tree(path)
         removed.append(path)
-    if places.results.exists():
-        removed += [Path(name) for name in remove_stale_temps(places.results, older_than_seconds, now=now)]
+    repositories = [places.repository(*name) for name in list_repositories(places)]
+    for directory in (places.results, *repositories):
+        if directory.exists():
+            removed += [Path(name) for name in remove_stale_temps(directory, older_than_seconds, now=now)]
     return removed
 
 
@@ -176,6 +183,10 @@ def _is_attempt(name: str) -> bool:
         return bool(check_attempt(name, "workspace"))
     except BadName:
         return False
+
+
+def _is_result(name: str) -> bool:
+    return name.endswith(".json") and _is_attempt(name.removesuffix(".json"))
 
 
 def _is_key(name: str) -> bool:
