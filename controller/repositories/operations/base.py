@@ -15,6 +15,7 @@ from pathlib import Path
 from controller.repositories.facts import Damaged, read_workspace
 from controller.repositories.operations.checkout import check_out, facts_of, name_refs, sign
 from controller.repositories.operations.durable import put_in_place
+from controller.repositories.operations.mirror import locked
 from controller.repositories.places import BASES
 from controller.repositories.trees import making, remove, remove_made
 
@@ -43,8 +44,9 @@ def make(mirror: Path, key: str, commit: str, object_format: str, operation: str
     bases = mirror.parent / BASES
     bases.mkdir(mode=0o700, exist_ok=True)
     with making(bases, key, operation) as directory:
-        check_out(mirror, directory, commit, object_format)
-        name_refs(mirror, directory, copied=False, author=("", ""))
+        with locked(mirror.parent, alone=False):
+            check_out(mirror, directory, commit, object_format)
+            name_refs(mirror, directory, copied=False, author=("", ""))
         work(directory)
         (directory / ".git" / "index.lock").unlink(missing_ok=True)
         sign(directory, facts_of(operation, "", commit, key, "Checkout"))

@@ -41,6 +41,8 @@ _OPTIONS = {
     "core.attributesFile": os.devnull,
     "core.excludesFile": os.devnull,
     "core.askPass": "",
+    "core.filesRefLockTimeout": "5000",  # milliseconds that a push of a job may hold what we want
+    "core.packedRefsTimeout": "10000",
     "credential.helper": "",
     "gc.auto": "0",
     "maintenance.auto": "false",

@@ -35,6 +35,7 @@ _CONFIG = {
 def locked(repository: Path, *, alone: bool) -> Iterator[None]:
     """Hold the repository's operation lock: alone to make, repair or replace the mirror, else together with others.
 
+    A slow remote or a long command holds up nobody: fetches share it, and a preparation lets go of it for its command.
     Whoever is killed lets go of it, so it says nothing about what was left behind.
 
     Raises:

@@ -38,15 +38,16 @@ def prepare(order: Prepare, command: Sequence[str]) -> Outcome:
     with locked(Path(order.repository), alone=False):
         mirror, facts = sound_mirror(Path(order.repository))
         base.remove_half_made(mirror, order.key)
-        if not base.is_made(mirror.parent / BASES / order.key):
+        made = base.is_made(mirror.parent / BASES / order.key)
+        if not made:
             check_supported(calls.local(mirror), order.commit)
-            try:
-                base.make(
-                    mirror, order.key, order.commit, facts.object_format, order.id, lambda place: _run(place, command)
-                )
-            except _CommandFailed as failure:
-                return Outcome(Reason.PREPARATION_FAILED, str(failure), commit=order.commit, exit_code=failure.code)
+    if made:
         return Outcome(commit=order.commit, exit_code=0)
+    try:
+        base.make(mirror, order.key, order.commit, facts.object_format, order.id, lambda place: _run(place, command))
+    except _CommandFailed as failure:
+        return Outcome(Reason.PREPARATION_FAILED, str(failure), commit=order.commit, exit_code=failure.code)
+    return Outcome(commit=order.commit, exit_code=0)
 
 
 class _CommandFailed(Exception):

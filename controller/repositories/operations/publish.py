@@ -26,7 +26,7 @@ def publish(order: Publish, secrets: Secrets) -> Outcome:
         Failed: the remote did not take it: NonFastForward, RemoteRejected, or it could not be asked.
     """
     check_ref(order.branch)
-    with locked(Path(order.repository), alone=True):
+    with locked(Path(order.repository), alone=False):
         mirror, facts = sound_mirror(Path(order.repository), order.url)
         if not is_commit(order.commit) or calls.local(mirror).call("cat-file", "-e", f"{order.commit}^{{commit}}")[0]:
             raise Failed(Reason.REF_NOT_FOUND, f"the mirror has no commit {order.commit}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,9 +114,15 @@ class Home:
         self.count += 1
         return Target(self.places, NAMESPACE, NAME, f"repo-uid.{self.count}", LIMIT_SECONDS)
 
+    @property
+    def scratch(self) -> Path:
+        """TMPDIR of operations."""
+        return self.upstream.bare.parent / "tmp"
+
     def start(self, request: Request, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
         """Start an operation as an executor would: clean environment, own process group."""
-        env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": "/nonexistent", "TMPDIR": tempfile.gettempdir()}
+        self.scratch.mkdir(exist_ok=True)
+        env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": "/nonexistent", "TMPDIR": str(self.scratch)}
         return subprocess.Popen(
             [*prefix, *request.argv],
             env={**env, **request.secret_env},

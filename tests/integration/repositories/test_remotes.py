@@ -19,9 +19,10 @@ from controller.executors.process.observe import processes_left
 from controller.executors.process.rundir import RunDir
 from controller.repositories import requests
 from controller.repositories.credentials import secret_environment
+from controller.repositories.operations.stale import processes_in
 from controller.repositories.requests import Remote
 from controller.repositories.results import Reason
-from tests.eventually import eventually
+from tests.eventually import eventually, eventually_sync
 from tests.integration.repositories.homes import Home, failed_as, git
 from tests.integration.repositories.servers import Sshd, Web, serve, sshd
 
@@ -64,7 +65,7 @@ def test_with_the_token(home: Home, web: Web) -> None:
     assert set(web.passwords) == {"", TOKEN}
     assert TOKEN not in seen + home.output
     assert TOKEN.encode() not in everything_under(home.places.home)
-    assert not list(Path(os.environ.get("TMPDIR", "/tmp")).glob("askpass.*"))
+    assert not list(home.scratch.iterdir())
 
 
 @pytest.mark.parametrize("token", ["", "wrong-token"])
@@ -261,3 +262,21 @@ def test_end_of_a_process_group(home: Home, web: Web) -> None:
     home.remote = over_http(home, web)
     home.clone()
     assert home.half_made() == []
+
+
+def test_a_slow_remote_holds_up_nobody(home: Home, web: Web) -> None:
+    """5.2: while a fetch hangs, workspaces are made and jobs push."""
+    home.remote = over_http(home, web)
+    home.clone()
+    home.grant(1)
+    web.hang = True
+    process = home.start(requests.fetch(home.target(), home.remote, "main"))
+    try:
+        eventually_sync(lambda: processes_in(home.mirror), what="git at work")
+        workspace = home.workspace()
+        home.job_commit(workspace, "job")
+        assert home.push(workspace, "main").returncode == 0
+        assert process.poll() is None
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=10)
