@@ -27,6 +27,7 @@ ENDS = {AttemptState.SUCCEEDED: Phase.SUCCEEDED, AttemptState.CANCELED: Phase.CA
 
 # Reasons of a queued job that are found out anew at each look; the others hold until the job starts.
 HELD_BY_OTHERS = frozenset({"WaitingForLock", "RepositoryNotReady"})
+ENDING = frozenset({"PreparationFailed", "PushNotAllowed"})  # waiting any longer cannot help
 PASSING = frozenset(
     {
         "QueueNotFound",
@@ -164,7 +165,7 @@ def _queued(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host, n
     if seen.blocked is None and status.phase is None and seen.look_again is not None:
         return Plan(status, wake_after=seen.look_again)
     reason, message = seen.blocked or ("Waiting", "waits for its turn in the queue")
-    if reason == "PreparationFailed":
+    if reason in ENDING:
         return _end(job, with_batch(status, seen.repository), now, Phase.FAILED, reason, message)
     if status.phase is Phase.QUEUED and status.reason == reason and reason in HELD_BY_OTHERS:
         return Plan(with_batch(status, seen.repository))  # who is in front changes often, and is nobody's news

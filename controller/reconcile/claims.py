@@ -57,6 +57,9 @@ class ClaimReconciler:
         job = self._parts.store.find(BatchJob, key) if key is not None else None
         if job is None:
             return False  # its owner reference removes it
+        use = job.spec.repository
+        if use is None or (use.name, use.lock.mode) != (claim.spec.repository, claim.spec.mode):
+            return True  # the job was edited while it waited: it gets another one
         number = int(claim.spec.holder.attempt.rpartition(".")[2])
         newest = job.status.attempt
         if step.finished(job.status) or newest is None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from controller.api.batchjob import BatchJob
 from controller.api.conditions import find, is_true
 from controller.api.jobbatch import BatchPhase, JobBatch
 from controller.api.keys import Key
 from controller.api.repository import Holder, Lock, Repository
-from controller.api.repository_use import LockMode
+from controller.api.repository_use import LockMode, Push
 from controller.api.repositorylock import RepositoryLock
 from controller.decisions import status as step
 from controller.decisions.holders import Record, record_of
@@ -30,6 +31,7 @@ from controller.reconcile.workqueue import HIGH, LOW, NORMAL, WorkQueue
 RepositoryName = tuple[str, str]  # (namespace, name)
 Reason = tuple[str, str]  # reason in CamelCase, message
 
+PUSH_NOT_ALLOWED = "PushNotAllowed"
 CLAIMING: Reason = ("Claiming", "its claim on the repository is being made")
 
 
@@ -39,6 +41,7 @@ class Want:
 
     Args:
         attempt: id of the attempt that it would be given to: the next one, or the active one.
+        created: when the job was made.
     """
 
     repository: RepositoryName
@@ -46,15 +49,28 @@ class Want:
     ref: str | None
     attempt: str
     job: Key
+    push: Push = Push.NONE
+    created: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _JobClaim:
+    """The RepositoryLock of an attempt; a job that was edited since needs another one."""
+
+    uid: str
+    name: str
+    repository: RepositoryName
+    mode: LockMode
 
 
 @dataclass(slots=True)
 class _Entry:
-    """One repository; `people` are waiting claims in order, `pending` grants on their way to its record, `fenced`
-    the tokens of holders that the fence was written for."""
+    """One repository; `people` are waiting claims in order, `unplaced` uids of those whose place is being looked up,
+    `pending` grants on their way to its record, `fenced` the tokens of holders that the fence was written for."""
 
     declared: Repository | None = None
     people: list[Claim] = field(default_factory=list)
+    unplaced: set[str] = field(default_factory=set)
     pending: dict[str, Claim] = field(default_factory=dict)
     commits: dict[str, str | None] = field(default_factory=dict)
     batches: dict[str, JobBatch] = field(default_factory=dict)
@@ -80,7 +96,7 @@ class RepositoryBook:
         self._resolve = resolve
         self._entries: dict[RepositoryName, _Entry] = {}
         self._wants: dict[str, Want] = {}
-        self._claims: dict[str, tuple[str, str]] = {}  # attempt -> (uid, name) of its RepositoryLock
+        self._claims: dict[str, _JobClaim] = {}  # by attempt
         self._why: dict[str, Reason] = {}
         self._released: set[str] = set()
         self._lines: dict[RepositoryName, Line] = {}
@@ -105,9 +121,10 @@ class RepositoryBook:
             self._scheduler.poke()
 
     def _observe_job(self, change: Change) -> None:
+        before = None
         for job in (change.old, change.new):
             if isinstance(job, BatchJob) and job.spec.repository is not None:
-                self._wants.pop(job.metadata.uid, None)
+                before = self._wants.pop(job.metadata.uid, None) or before
                 self._dirty.add((job.metadata.namespace, job.spec.repository.name))
         job = change.new
         self._wake_batches(change)
@@ -116,9 +133,20 @@ class RepositoryBook:
             number = 1 if newest is None else newest.number + newest.state.over
             name = (job.metadata.namespace, use.name)
             attempt = f"{job.metadata.uid}.{number}"
-            self._wants[job.metadata.uid] = Want(name, use.lock.mode, use.ref, attempt, change.key)
+            made = job.metadata.creation_timestamp
+            self._wants[job.metadata.uid] = Want(name, use.lock.mode, use.ref, attempt, change.key, use.push, made)
         elif isinstance(gone := change.old or change.new, BatchJob):
             self._why.pop(gone.metadata.uid, None)
+        if before is not None:
+            self._edited(before, self._wants.get(_job_uid(before.attempt)))
+
+    def _edited(self, before: Want, now: Want | None) -> None:
+        """A job that wants something else needs another claim, and what was granted is not what it wants."""
+        if now is not None and (now.repository, now.mode) == (before.repository, before.mode):
+            return
+        self._scheduler.give_back(_job_uid(before.attempt))
+        if (claim := self._claims.get(before.attempt)) is not None:
+            self._queue.add(Key("RepositoryLock", before.job.namespace, claim.name), NORMAL)
 
     def _wake_batches(self, change: Change) -> None:
         """Who belongs to a batch is derived from the jobs' recorded statuses."""
@@ -132,28 +160,53 @@ class RepositoryBook:
         if _is_ready(repository) != _is_ready(entry.declared):
             for batch in entry.batches:  # what could not be prepared may be now, and the other way round
                 self._queue.add(Key("JobBatch", key.namespace, batch), NORMAL)
-        entry.declared = repository
+        before, entry.declared = self.lock((key.namespace, key.name)), repository
         entry.commits.clear()
         self._dirty.add((key.namespace, key.name))
         lock = repository.status.lock if repository is not None else None
-        for holder in lock.holders if lock is not None else ():
-            entry.pending.pop(holder.uid, None)
+        holding = {holder.uid for holder in lock.holders} if lock is not None else set()
+        for uid in holding & entry.pending.keys():
+            del entry.pending[uid]
+        for holder in before.holders if before is not None else ():
+            if holder.uid not in holding:  # a job that was about to use that grant asks for a new one
+                self._scheduler.give_back(_job_uid(holder.attempt))
+        if repository is None:
+            for uid in [*entry.pending]:
+                self._take_back(entry, uid)
+
+    def _take_back(self, entry: _Entry, uid: str) -> None:
+        """The grant of the claim `uid` can never be recorded: its job's slot is free for others."""
+        claim = entry.pending.pop(uid, None)
+        if claim is not None and claim.job:
+            self._scheduler.give_back(claim.job)
 
     def _observe_claim(self, key: Key, claim: RepositoryLock, *, gone: bool) -> None:
         name = (key.namespace, claim.spec.repository)
         entry, uid = self._entry(name), claim.metadata.uid
         entry.people = [other for other in entry.people if other.uid != uid]
+        entry.unplaced.discard(uid)
         attempt = claim.spec.holder.attempt
         if gone:
-            self._released.discard(uid)
-            entry.pending.pop(uid, None)
-            self._claims.pop(attempt, None)
+            self._forget_claim(entry, claim)
         elif attempt:
-            self._claims[attempt] = (uid, claim.metadata.name)
-        elif claim.status.sequence is not None and claim.status.token is None and not self._spent(claim):
-            entry.people = sorted((*entry.people, person_claim(claim, claim.status.sequence)))
+            self._claims[attempt] = _JobClaim(uid, claim.metadata.name, name, claim.spec.mode)
+        elif claim.status.token is None and not self._spent(claim):
+            if claim.status.sequence is None:
+                entry.unplaced.add(uid)
+            else:
+                entry.people = sorted((*entry.people, person_claim(claim, claim.status.sequence)))
         self._dirty.add(name)
         self._queue.add(Key("Repository", *name), NORMAL)
+
+    def _forget_claim(self, entry: _Entry, claim: RepositoryLock) -> None:
+        uid, attempt = claim.metadata.uid, claim.spec.holder.attempt
+        self._released.discard(uid)
+        self._take_back(entry, uid)
+        known = self._claims.get(attempt)
+        if known is not None and known.uid == uid:
+            del self._claims[attempt]
+            if (want := self._wants.get(_job_uid(attempt))) is not None:
+                self._queue.add(want.job, NORMAL)  # it may need another one
 
     def _spent(self, claim: RepositoryLock) -> bool:
         """Whether its grant is over, or a person took it back before there was one."""
@@ -208,10 +261,9 @@ class RepositoryBook:
     def stand(self, waiting: Candidate) -> None:
         """This candidate has no slot now, but stands in line for its lock; called in order like `may_start`."""
         want = self._wants.get(waiting.uid)
-        known = self._claims.get(want.attempt) if want is not None else None
-        if want is None or want.mode is None or known is None or self._not_ready(want) is not None:
+        if want is None or want.mode is None or self._not_ready(want) is not None:
             return
-        self._line(want.repository).stand(job_claim(waiting, *known, want.mode, want.attempt))
+        self._line(want.repository).stand(self._job_claim(waiting, want, want.mode))
 
     def finish(self) -> None:
         """The cycle is over: people are served, and who has something to record is woken."""
@@ -226,18 +278,24 @@ class RepositoryBook:
         self._dirty.clear()
 
     def _ask(self, waiting: Candidate, want: Want, mode: LockMode) -> Reason | None:
-        known = self._claims.get(want.attempt)
-        if known is None:
+        line, claim = self._line(want.repository), self._job_claim(waiting, want, mode)
+        if self.claim_of(want.attempt) is None:
+            line.stand(claim)  # nobody gets in front because its claim was made sooner
             return CLAIMING
-        line = self._line(want.repository)
-        if line.may_grant(job_claim(waiting, *known, mode, want.attempt)):
+        if line.may_grant(claim):
             return None
         return "WaitingForLock", f"waits for the {mode} lock of Repository {want.repository[1]} (holdfast locks)"
+
+    def _job_claim(self, waiting: Candidate, want: Want, mode: LockMode) -> Claim:
+        uid, name = self.claim_of(want.attempt) or (waiting.uid, waiting.name)
+        return job_claim(waiting, uid, name, mode, want.attempt)
 
     def _line(self, name: RepositoryName) -> Line:
         line = self._lines.get(name)
         if line is None:
-            lock, over = self.lock(name), {holder.uid for holder in self.over(name)}
+            # Nobody is served before a person who may be in front: whose place is not known yet closes the line.
+            lock = self.lock(name) if not self._entry(name).unplaced else None
+            over = {holder.uid for holder in self.over(name)}
             if lock is not None:
                 lock = lock.model_copy(update={"holders": tuple(h for h in lock.holders if h.uid not in over)})
             line = self._lines[name] = Line(lock, self._entry(name).people, self.pending(name))
@@ -249,6 +307,11 @@ class RepositoryBook:
         if repository is None:
             namespace, name = want.repository
             return "RepositoryNotFound", f"there is no Repository {name} in namespace {namespace}"
+        if want.push.rank > repository.spec.push.rank:
+            text = (
+                f"spec.repository.push: {want.push}, but Repository {want.repository[1]} allows {repository.spec.push}"
+            )
+            return PUSH_NOT_ALLOWED, text
         if not is_true(repository.status.conditions, "Ready"):
             ready = find(repository.status.conditions, "Ready")
             why = ready.message if ready is not None else "it was not looked at yet"
@@ -261,7 +324,7 @@ class RepositoryBook:
         found = entry.batches.get(batch)
         if found is not None and found.status.phase is BatchPhase.READY:
             return None
-        if found is not None and found.status.phase is BatchPhase.FAILED:
+        if found is not None and found.status.phase is BatchPhase.FAILED and not _later(want, found):
             return "PreparationFailed", f"JobBatch {batch}: {found.status.reason}: {found.status.message}"
         return "Preparing", f"waits for JobBatch {batch}"
 
@@ -289,8 +352,14 @@ class RepositoryBook:
         return self._why.get(uid)
 
     def claim_of(self, attempt: str) -> tuple[str, str] | None:
-        """uid and name of the RepositoryLock of an attempt."""
-        return self._claims.get(attempt)
+        """uid and name of the RepositoryLock of an attempt; None also where it is not what the job wants."""
+        known, want = self._claims.get(attempt), self._wants.get(_job_uid(attempt))
+        if known is None:
+            return None
+        wanted = (
+            want is None or want.attempt != attempt or (want.repository, want.mode) == (known.repository, known.mode)
+        )
+        return (known.uid, known.name) if wanted else None
 
     def token(self, attempt: str) -> int | None:
         """The fencing token that the attempt was granted; None before lock and fence are recorded, or once fenced."""
@@ -362,14 +431,19 @@ class RepositoryBook:
         for waiting in candidates:
             want = self._wants.get(waiting.uid)
             if want is not None and want.repository == name and want.mode is not None:
-                uid, claim = self._claims.get(want.attempt) or (waiting.uid, waiting.name)
-                yield job_claim(waiting, uid, claim, want.mode, want.attempt)
+                yield self._job_claim(waiting, want, want.mode)
 
     def _entry(self, name: RepositoryName) -> _Entry:
         entry = self._entries.get(name)
         if entry is None:
             entry = self._entries[name] = _Entry()
         return entry
+
+
+def _later(want: Want, batch: JobBatch) -> bool:
+    """Whether the job was made after the batch failed: it wants the preparation anew (decisions/preparation.py)."""
+    ended = batch.status.finished_at
+    return want.created is not None and ended is not None and want.created > ended
 
 
 def _is_ready(repository: Repository | None) -> bool:

@@ -1,0 +1,259 @@
+"""The book of the repositories on the real store, scheduler and work queue: order, grants on their way (5.4, 5.6)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from controller.api.keys import Key
+from controller.kube.store import Store
+from controller.reconcile.index import AttemptIndex
+from controller.reconcile.repository_book import RepositoryBook
+from controller.reconcile.scheduler import Scheduler
+from controller.reconcile.workqueue import WorkQueue
+from controller.telemetry.metrics import Metrics
+from tests.unit.builders import START, at
+from tests.unit.world import VirtualLoop
+
+METRICS = Metrics("test")
+SHOP = ("default", "shop")
+COMMIT = "c" * 40
+Object = dict[str, Any]
+
+
+class Bench:
+    """A scheduler with a book, told of objects as the watch tells of them; time moves only by `wait`."""
+
+    def __init__(self) -> None:
+        self.loop = VirtualLoop()
+        self.store = Store(METRICS, clock=self.loop.time)
+        self.queue = WorkQueue(clock=self.loop.time)
+        index = AttemptIndex()
+        index.load([])
+        self.scheduler = Scheduler(self.queue, index, 8)
+        self.book = RepositoryBook(self.queue, self.scheduler, self.store, lambda *_: COMMIT)
+        self.store.listen(self.book.observe)
+        self.store.listen(self.scheduler.observe)
+        self.scheduler.also_ask(self.book)
+        self.version = 100
+        self.deleted: list[str] = []  # what is made again under their name has another uid
+        self.task = self.loop.create_task(self.scheduler.run())
+        self.call(lambda: self.scheduler.wait_for(set()))
+
+    def call(self, what: Callable[[], object]) -> None:
+        """Do `what` in the loop; cycles that it makes due run after it."""
+
+        async def body() -> None:
+            what()
+            for _ in range(4):
+                await asyncio.sleep(0)
+
+        self.loop.run_until_complete(body())
+        self.loop.seconds += 0.05
+
+    def tell(self, kind: str, name: str, spec: Object, status: Object | None = None, created: float = 0) -> None:
+        """An object was added or changed."""
+        self.call(lambda: self.store.update(kind, self._raw(name, spec, status or {}, created)))
+        self.call(lambda: None)
+
+    def delete(self, kind: str, name: str, spec: Object) -> None:
+        """An object is gone."""
+        self.call(lambda: self.store.delete(kind, self._raw(name, spec, {}, 0)))
+        self.call(lambda: None)
+        self.deleted.append(name)
+
+    def _raw(self, name: str, spec: Object, status: Object, created: float) -> Object:
+        self.version += 1
+        managers = [{"manager": "kubectl", "time": START.isoformat()}]
+        uid = f"uid-{name}" + "-again" * self.deleted.count(f"{name}")
+        meta = {"name": name, "namespace": "default", "uid": uid, "resourceVersion": str(self.version)}
+        more = {"generation": 1, "managedFields": managers, "creationTimestamp": at(created).isoformat()}
+        return {"metadata": meta | more, "spec": spec, "status": status}
+
+    def repository(self, lock: Object | None = None, *, ready: bool = True, **spec: Any) -> None:
+        """The Repository `shop`; nobody holds it unless said otherwise."""
+        condition = {"type": "Ready", "status": "True" if ready else "False", "reason": "R", "message": "m"}
+        status = {"conditions": [condition | {"lastTransitionTime": START.isoformat()}], "lock": lock or {"token": 0}}
+        self.tell("Repository", "shop", {"url": "https://example.org/shop.git"} | spec, status)
+
+    def job(self, name: str, mode: str = "Exclusive", created: float = 0, **use: Any) -> None:
+        """A job that waits."""
+        spec = {"command": ["true"], "repository": {"name": "shop", "lock": mode} | use}
+        self.tell("BatchJob", name, spec, created=created)
+
+    def claim_of(self, job: str, mode: str = "Exclusive") -> None:
+        """The claim of a job's first attempt."""
+        self.tell("RepositoryLock", f"claim-{job}", job_claim_spec(job, mode))
+
+    def person(self, name: str, sequence: int | None, mode: str = "Exclusive") -> None:
+        """A person's claim, whose place is known where a sequence is given."""
+        status = {} if sequence is None else {"phase": "Waiting", "sequence": sequence}
+        self.tell("RepositoryLock", name, person_spec(mode), status)
+
+    def pending(self) -> list[str]:
+        """Names of the claims that are to be recorded as holders, once all cycles that are due have run."""
+        for _ in range(3):
+            self.call(lambda: None)
+        return [claim.name for claim in self.book.pending(SHOP)]
+
+    def woken(self, kind: str) -> set[str]:
+        """Names of all objects of a kind that are to be reconciled."""
+        names = set()
+        while self.queue.depth().ready:
+            key = self.loop.run_until_complete(self.queue.get())
+            assert key is not None
+            self.queue.done(key)
+            if key.kind == kind:
+                names.add(key.name)
+        return names
+
+
+def person_spec(mode: str = "Exclusive") -> Object:
+    return {"repository": "shop", "mode": mode, "holder": {"name": "ann"}}
+
+
+def job_claim_spec(job: str, mode: str = "Exclusive") -> Object:
+    holder = {"kind": "BatchJob", "name": job, "uid": f"uid-{job}", "attempt": f"uid-{job}.1"}
+    return {"repository": "shop", "mode": mode, "holder": holder}
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    made.call(made.task.cancel)
+    made.loop.close()
+
+
+def test_a_job_without_its_claim_keeps_its_place(bench: Bench) -> None:
+    """5.4: who is in front is served first, also where making its claim takes longer than making the next one's."""
+    bench.repository()
+    bench.job("first")
+    bench.job("second")
+    bench.claim_of("second")
+    assert bench.pending() == []
+    bench.claim_of("first")
+    assert bench.pending() == ["claim-first"]
+
+
+def test_shared_behind_an_unmade_exclusive_claim_waits(bench: Bench) -> None:
+    """5.4: no Shared one slips past a writer whose claim is being made; beside another Shared one it may."""
+    bench.repository()
+    bench.job("writer")
+    bench.job("reader", "Shared")
+    bench.claim_of("reader", "Shared")
+    assert bench.pending() == []
+    bench.delete("BatchJob", "writer", {"command": ["true"], "repository": {"name": "shop"}})
+    assert bench.pending() == ["claim-reader"]
+
+
+def test_people_are_served_in_creation_order(bench: Bench) -> None:
+    """5.4, issue 4: a claim whose place is looked up holds back the later ones, of people and of jobs."""
+    bench.repository()
+    bench.person("ann", None)
+    bench.person("bob", 60)
+    bench.job("job")
+    bench.claim_of("job")
+    assert bench.pending() == []
+    bench.person("ann", 50)
+    assert bench.pending() == ["ann"]
+
+
+@pytest.mark.parametrize("gone", ["claim", "repository"])
+def test_a_grant_that_cannot_be_recorded_gives_its_slot_back(bench: Bench, gone: str) -> None:
+    """2.3, 5.4: a claim or Repository deleted between grant and record keeps no slot."""
+    bench.repository()
+    bench.job("job")
+    bench.claim_of("job")
+    assert bench.scheduler.granted("uid-job")
+    if gone == "claim":
+        bench.delete("RepositoryLock", "claim-job", job_claim_spec("job"))
+    else:
+        bench.delete("Repository", "shop", {"url": "https://example.org/shop.git"})
+    assert not bench.scheduler.granted("uid-job")
+    assert bench.pending() == []
+    if gone == "claim":
+        bench.claim_of("job")
+    else:
+        bench.repository()
+    assert bench.pending() == ["claim-job"]
+
+
+def test_a_released_grant_that_was_not_used_is_asked_for_again(bench: Bench) -> None:
+    """5.6: the grant of an earlier controller was released while this one gave the job its slot."""
+    bench.repository({"token": 3, "holders": [holder("claim-job", 3, "uid-job.1")]})
+    bench.job("job")
+    bench.claim_of("job")
+    assert bench.scheduler.granted("uid-job")
+    assert bench.pending() == []
+    bench.repository({"token": 3, "holders": []})
+    assert bench.pending() == ["claim-job"]
+
+
+def test_more_push_than_the_repository_allows(bench: Bench) -> None:
+    """Issue 4, push policy: it is told why, and nobody behind it waits for it."""
+    bench.repository(push="Mirror")
+    bench.job("publisher", push="Upstream")
+    bench.job("other", push="Mirror")
+    bench.claim_of("other")
+    assert (bench.book.why("uid-publisher") or ("",))[0] == "PushNotAllowed"
+    assert bench.pending() == ["claim-other"]
+
+
+def batch_of(bench: Bench, phase: str, finished: float) -> None:
+    want = bench.book.want("uid-late") or bench.book.want("uid-early")
+    assert want is not None
+    name = bench.book.batch(want)
+    assert name is not None
+    spec = {"repository": "shop", "commit": COMMIT, "prepare": {"command": ["make"]}}
+    bench.tell("JobBatch", name, spec, {"phase": phase, "finishedAt": at(finished).isoformat(), "reason": "Failed"})
+
+
+def test_a_failed_preparation_fails_those_who_waited_for_it(bench: Bench) -> None:
+    """5.7: it lasts for the jobs that met it; who comes later wants it anew."""
+    bench.repository(prepare={"command": ["make"]})
+    bench.job("early", created=0)
+    batch_of(bench, "Failed", finished=100)
+    bench.job("late", created=200)
+    assert (bench.book.why("uid-early") or ("",))[0] == "PreparationFailed"
+    assert (bench.book.why("uid-late") or ("",))[0] == "Preparing"
+
+
+def test_batches_are_woken_by_their_repository(bench: Bench) -> None:
+    """5.2, 5.7: what waited for the mirror is prepared once it is ready."""
+    bench.repository(ready=False, prepare={"command": ["make"]})
+    bench.job("early")
+    batch_of(bench, "Pending", finished=0)
+    bench.woken("JobBatch")
+    bench.repository(ready=True, prepare={"command": ["make"]})
+    assert len(bench.woken("JobBatch")) == 1
+
+
+def test_a_job_that_was_edited_needs_another_claim(bench: Bench) -> None:
+    """5.4: a claim is of one repository and mode; a job that waits may still be given another."""
+    bench.repository({"token": 1, "holders": [holder("else", 1)]})
+    bench.job("job")
+    bench.claim_of("job")
+    bench.woken("RepositoryLock")
+    bench.job("job", "Shared")
+    assert bench.book.claim_of("uid-job.1") is None
+    assert bench.woken("RepositoryLock") == {"claim-job"}
+    bench.repository({"token": 1})
+    assert bench.pending() == []
+
+
+def holder(name: str, token: int, attempt: str = "") -> Object:
+    return {"claim": name, "uid": f"uid-{name}", "mode": "Exclusive", "token": token, "attempt": attempt}
+
+
+def test_who_claims_is_looked_up_by_key(bench: Bench) -> None:
+    """5.6: the claims themselves are the waiting queue: none of another repository, none twice."""
+    bench.repository()
+    bench.job("job")
+    bench.claim_of("job")
+    bench.claim_of("job")
+    assert bench.pending() == ["claim-job"]
+    assert bench.scheduler.owner("uid-job") == Key("BatchJob", "default", "job")
