@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from benchmarks import files, idle, locks, memory, reattach, recovery, throughput
+from benchmarks import files, idle, locks, memory, reattach, recovery, throughput, workspace
 from benchmarks.result import MARKDOWN_HEAD, Result
 from benchmarks.rig import Options
 
@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[Options], Coroutine[Any, Any, Result]]] = {
     "idle": idle.run,
     "files": files.run,
     "locks": locks.run,
+    "workspace": workspace.run,
 }
 
 

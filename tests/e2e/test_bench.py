@@ -73,3 +73,13 @@ def test_locks() -> None:
     assert 0 < figures["handover_p50_s_10"] <= figures["handover_p99_s_10"]
     assert 3 <= figures["lock_writes_per_cycle_10"] <= 5
     assert figures["reconciled_after_kill_s"] > 0
+
+
+@pytest.mark.timeout(300)
+def test_workspace() -> None:
+    """Requirement 5.3: a workspace beside a full copy; the small run says nothing about which is quicker."""
+    figures = bench("workspace", "--jobs", "200")["figures"]
+    assert figures["workspace_over_cp_r"] == pytest.approx(
+        figures["workspace_seconds"] / figures["cp_r_seconds"], rel=0.01
+    )
+    assert figures["prepared_workspace_seconds"] > 0
