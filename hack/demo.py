@@ -17,8 +17,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from demonstration import proof, work
+from demonstration import proof, upstream_proof, work
 from demonstration.proof import Expected, Look, Row
+from demonstration.sharing import Sharing
 from demonstration.stage import COMMAND_SECONDS, DemoFailed, Stage, kill_pid, kill_supervisor, wait_for
 from rich.console import Console
 
@@ -46,6 +47,7 @@ class Demo:
         self._console = console
         self._began = time.monotonic()
         self._starting: subprocess.Popen[str] | None = None
+        self._sharing: Sharing
 
     def say(self, text: str) -> None:
         """One step, with the seconds since the start."""
@@ -63,7 +65,8 @@ class Demo:
         self._go_on(given)
         rows = self._judge(given, before, back)
         self._console.print(proof.table(rows))
-        wrong = [row.name for row in rows if row.problems] + self._judge_components(old, new) + self._judge_queue(given)
+        wrong = [row.name for row in rows if row.problems] + self._judge_sharing()
+        wrong += self._judge_components(old, new) + self._judge_queue(given)
         self.say(f"[red]NOT as promised: {'; '.join(wrong)}" if wrong else "[green]Every line is right.")
         return not wrong
 
@@ -80,8 +83,9 @@ class Demo:
         self.say("Starting a Kubernetes API server, etcd and the controller in a state directory of their own:")
         self.say(f"  HOLDFAST_HOME={self._stage.home} holdfast up --detach")
         self._starting = starting = self._stage.start_up()
-        self.say("Meanwhile making work: a Python project with tests, a few hundred MB of text, an inbox.")
+        self.say("Meanwhile making work: a Python project with tests, a lot of text, an inbox, two git repositories.")
         given = work.make(self._stage.files)
+        self._sharing = Sharing(self._stage, self._stage.files / "repositories", self.say)
         told, _ = starting.communicate(timeout=COMMAND_SECONDS)
         if starting.returncode != 0:
             raise DemoFailed(f"holdfast up: exit code {starting.returncode}\n{told}")
@@ -91,12 +95,16 @@ class Demo:
         return given.with_tests(max(TESTS_SECONDS, 2.5 * took))
 
     def _apply(self, given: work.Work) -> None:
-        manifests = given.manifests()
+        manifests = [*given.manifests(), *self._sharing.manifests()]
         for number in (1, 2):
             given.deliver(number)
         self._stage.kubectl("apply", "-f", "-", given="\n---\n".join(json.dumps(item) for item in manifests))
-        self.say(f"kubectl apply: {len(manifests) - 1} jobs, {work.SHORT_JOBS} of them in a queue that runs ")
-        self.say(f"  {work.QUEUE_LIMIT} at once. Waiting until the long ones work and the first short one is done.")
+        jobs = sum(item["kind"] == "BatchJob" for item in manifests)
+        self.say(f"kubectl apply: {jobs} jobs, {work.SHORT_JOBS} in a queue that runs {work.QUEUE_LIMIT} at once,")
+        self.say(
+            f"  {len(upstream_proof.STORIES)} on two repositories. Waiting until the long ones work, the first short"
+        )
+        self.say("  one is done, and one holds a repository that another one waits for.")
         long = [name for name, expected in EXPECTED.items() if not name.startswith("checksum")]
 
         def working() -> bool:
@@ -106,11 +114,13 @@ class Demo:
             return done and all(looks[name].process is not None and looks[name].output > 0 for name in long)
 
         wait_for(working, 30, "every long job has output and the first short one is done")
-        self._stage.kubectl("get", "batchjobs")
+        wait_for(self._sharing.working, 30, "one job holds a repository and another one waits for it")
+        self._sharing.show()
 
     def _outage(self, jobs: dict[str, Any], given: work.Work) -> dict[str, Any]:
         """Kill three parts at once, see work go on without them, wait until all is back."""
         found = self._stage.components()
+        self._sharing.before()
         began = time.monotonic()
         kill_pid(found["controller"]["pid"])
         supervisor = kill_supervisor(self._stage.run_directory(jobs[VICTIM]))
@@ -120,6 +130,7 @@ class Demo:
             f"the controller (pid {found['controller']['pid']}), the supervisor of "
             f"{VICTIM} (pid {supervisor}), the API server (pid {found['apiserver']['pid']})."
         )
+        self._sharing.killed()
         for number in (3, 4):
             given.deliver(number)
         self.say("While nobody watches, a damaged delivery comes in: check-deliveries will end with exit code 7.")
@@ -127,6 +138,7 @@ class Demo:
         wait_for(lambda: run.exists("exit.json"), 10, "check-deliveries ended by itself")
         self._wait_until_back()
         self.say(f"All is back after {time.monotonic() - began:.1f} s. Nobody touched the jobs.")
+        self._sharing.back()
         return found
 
     def _wait_until_back(self) -> None:
@@ -136,6 +148,7 @@ class Demo:
             raise DemoFailed(f"{error}: {self._stage.why_not_ready()}") from error
 
     def _go_on(self, given: work.Work) -> None:
+        self._sharing.go_on()
         self.say("Cancelling search-primes: kubectl patch … {spec: {cancel: true}}")
         patch = json.dumps({"spec": {"cancel": True}})
         printed = self._primes()
@@ -169,6 +182,11 @@ class Demo:
                 )
             )
         return rows
+
+    def _judge_sharing(self) -> list[str]:
+        lines, wrong = self._sharing.judge(self._stage.jobs())
+        self._console.print(self._sharing.table(lines))
+        return [line.name for line in lines if line.problems] + wrong
 
     def _judge_components(self, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         wrong = []

@@ -79,11 +79,11 @@ class Row:
         """Everything that is not as it must be; empty for a right line."""
         attempt, expected = self.status.get("attempt", {}), self.expected
         found = [
-            *_differs("phase", self.status.get("phase"), expected.phase),
-            *_differs("exit code", attempt.get("exitCode"), expected.exit_code),
-            *_differs("starts", self.starts, expected.starts),
-            *_differs("attempt", attempt.get("number"), 1),
-            *_differs("bytes of output in the status", self.status.get("output", {}).get("bytes"), self.output),
+            *differs("phase", self.status.get("phase"), expected.phase),
+            *differs("exit code", attempt.get("exitCode"), expected.exit_code),
+            *differs("starts", self.starts, expected.starts),
+            *differs("attempt", attempt.get("number"), 1),
+            *differs("bytes of output in the status", self.status.get("output", {}).get("bytes"), self.output),
             *self._process_problems(),
             *self.other,
         ]
@@ -159,5 +159,6 @@ def _ending(attempt: Mapping[str, Any]) -> str:
     return str(attempt.get("exitCode", "-"))
 
 
-def _differs(what: str, found: object, wanted: object) -> list[str]:
+def differs(what: str, found: object, wanted: object) -> list[str]:
+    """One problem in words where `found` is not `wanted`, else none."""
     return [] if found == wanted else [f"{what}: {found}, not {wanted}"]

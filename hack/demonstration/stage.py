@@ -27,7 +27,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 HOLDFAST = CHECKOUT / ".venv" / "bin" / "holdfast"
 COMMAND_SECONDS = 120.0
 POLL_SECONDS = 0.05
-SLOTS = 8  # more than all jobs of the demo without a queue of their own, so that only the queue limits anything
+SLOTS = 16  # more than all jobs of the demo without a queue of their own, so that only the queue limits anything
 
 
 class DemoFailed(Exception):

@@ -19,7 +19,7 @@ from demonstration.stage import python
 
 QUEUE, QUEUE_LIMIT, SHORT_JOBS = "narrow", 2, 6
 BAD_DELIVERY = "delivery-4.json"
-LEAST_BYTES, MOST_BYTES = 200 * 1024**2, 800 * 1024**2
+LEAST_BYTES, MOST_BYTES = 128 * 1024**2, 800 * 1024**2
 COMPRESS_SECONDS = 20.0  # about this long the compression is to last: longer than the outage
 BLOCK = 4 * 1024**2
 
@@ -224,11 +224,11 @@ class Work:
         ]
         for number in range(1, SHORT_JOBS + 1):
             jobs.append(self._job(f"checksum-{number}", SIGNED_BOTH, ["sha256sum", str(self.text)], queue=QUEUE))
-        return [_object("JobQueue", QUEUE, {"concurrency": QUEUE_LIMIT}), *jobs]
+        return [object_of("JobQueue", QUEUE, {"concurrency": QUEUE_LIMIT}), *jobs]
 
     def _job(self, name: str, script: str, command: list[str], **spec: Any) -> dict[str, Any]:
         words = ["/bin/sh", "-c", script, str(self.ledger), *command]
-        return _object("BatchJob", name, {"command": words, **spec})
+        return object_of("BatchJob", name, {"command": words, **spec})
 
 
 def make(root: Path) -> Work:
@@ -285,5 +285,6 @@ def _size_for(block: bytes) -> int:
     return max(LEAST_BYTES, min(MOST_BYTES, int(rate * COMPRESS_SECONDS))) // BLOCK * BLOCK
 
 
-def _object(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+def object_of(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """A manifest of one of our kinds."""
     return {"apiVersion": "holdfast.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
