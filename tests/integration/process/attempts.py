@@ -7,8 +7,8 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from controller.decisions.observed import Evidence, Observation
@@ -18,16 +18,12 @@ from controller.executors.process.identity import Identity, of_self, send
 from controller.executors.process.records import Attempt, RecordError
 from controller.executors.process.rundir import RunDir, build, is_locked
 from controller.executors.process.tree import Scope, members, signal_each
+from tests.eventually import eventually
 
 OVER = frozenset({Evidence.ENDED, Evidence.GONE, Evidence.NEVER_STARTED})
 
 
-async def until(condition: Callable[[], object], limit: float = 20.0, what: str = "condition") -> None:
-    """Wait until `condition()` is true, at most `limit` seconds."""
-    end = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < end, f"waited {limit} s for: {what}"
-        await asyncio.sleep(0.01)
+until = partial(eventually, timeout=20.0)
 
 
 @dataclass

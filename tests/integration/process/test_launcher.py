@@ -66,10 +66,10 @@ async def test_launcher_killed(host: Host) -> None:
 
 async def test_launcher_stopped(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """3.1: one that stands still costs a moment, not a launch, and is replaced."""
-    monkeypatch.setattr(starting, "_ANSWER_LIMIT_SECONDS", 0.5)
     first, second, third = (host.shell("exit 3") for _ in range(3))
     await host.finish(first)
     launcher = launcher_of(host)
+    monkeypatch.setattr(starting, "_ANSWER_LIMIT_SECONDS", 0.5)
     assert send(launcher, signal.SIGSTOP)
     for spec in (second, third):
         seen = await host.finish(spec)
