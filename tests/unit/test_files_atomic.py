@@ -7,7 +7,6 @@ import os
 import random
 import resource
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from controller.files.atomic import is_temp_name, remove_stale_temps, temp_name, write_atomic
+from tests.disks import small_disk
 
 SIZE = 200_000
 
@@ -126,21 +126,16 @@ def check_old_content_stays(path: Path, number: int) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True, timeout=10).returncode != 0:
-        pytest.skip("mounting a tmpfs needs root; the test with RLIMIT_FSIZE covers a failing write")
-    yield place
-    subprocess.run(["umount", str(place)], check=True, timeout=10)
+    with small_disk(tmp_path / "disk", "64k") as place:
+        yield place
 
 
-def test_full_disk(small_disk: Path) -> None:
+def test_full_disk(disk: Path) -> None:
     """8.3: ENOSPC: the old content stays and the error names the path."""
-    write_atomic(small_disk / "file", b"old")
-    check_old_content_stays(small_disk / "file", errno.ENOSPC)
+    write_atomic(disk / "file", b"old")
+    check_old_content_stays(disk / "file", errno.ENOSPC)
 
 
 def test_size_limit(tmp_path: Path) -> None:

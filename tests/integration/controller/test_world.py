@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from controller.executors.process.identity import Identity, send
+from tests.disks import small_disk
 from tests.integration.controller.conftest import OtherController
 from tests.integration.controller.jobs import Jobs, condition_of, uid_of
 from tests.integration.controller.running_controller import RunningController, processes_of, same_process
 from tests.integration.controller.waits import PATIENCE, soon
-from tests.needs import lack, need, need_root
+from tests.needs import lack, need
 from tests.running_plane import RunningPlane
 
 MEGABYTE = 1024**2
@@ -117,26 +118,22 @@ def test_server_killed(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 MB."""
-    need_root()
-    path = tmp_path / "disk"
-    path.mkdir()
-    subprocess.run([need("mount"), "-t", "tmpfs", "-o", "size=64m,mode=700", "tmpfs", path], check=True, timeout=10)
-    yield path
-    subprocess.run([need("umount"), "-l", path], check=True, timeout=10)
+    with small_disk(tmp_path / "disk", "64m") as place:
+        yield place
 
 
 def shut_for(controller: RunningController, reason: str) -> bool:
     return reason in controller.readyz()[1]
 
 
-def test_full_disk(other_controller: OtherController, jobs: Jobs, small_disk: Path, tmp_path: Path) -> None:
+def test_full_disk(other_controller: OtherController, jobs: Jobs, disk: Path, tmp_path: Path) -> None:
     """Design 4, 8.3: below minFreeBytes nothing is admitted, below half of it the largest writer ends: OutputLimit.
 
     On a disk that is wholly full a job still gets its exit code.
     """
-    one = other_controller({"HOLDFAST_MIN_FREE_BYTES": str(40 * MEGABYTE)}, small_disk / "home")
+    one = other_controller({"HOLDFAST_MIN_FREE_BYTES": str(40 * MEGABYTE)}, disk / "home")
     one.start()
     small = uid_of(jobs.shell("small", f"echo x; until [ -e {tmp_path}/go ]; do sleep 0.1; done; exit 5"))
     uid_of(jobs.shell("large", "head -c 50M /dev/zero; sleep 120", gracePeriod="1s"))
@@ -144,7 +141,7 @@ def test_full_disk(other_controller: OtherController, jobs: Jobs, small_disk: Pa
     soon(lambda: shut_for(one, "DiskFull"), "readyz says so")
     jobs.create("new")
     jobs.phase("new", "Queued")
-    filler = small_disk / "filler"
+    filler = disk / "filler"
     with filler.open("wb") as file:
         try:
             while True:
@@ -152,7 +149,7 @@ def test_full_disk(other_controller: OtherController, jobs: Jobs, small_disk: Pa
                 file.flush()
         except OSError:
             pass
-    assert shutil.disk_usage(small_disk).free < 65536
+    assert shutil.disk_usage(disk).free < 65536
     (tmp_path / "go").touch()
     soon(lambda: one.run(small).exists("exit.json"), "the exit code is kept on a full disk")
     status = jobs.finished("small")["status"]["attempt"]
@@ -168,39 +165,37 @@ def remount(path: Path, mode: str) -> None:
     subprocess.run([need("mount"), "-o", f"remount,{mode}", path], check=True, timeout=10)
 
 
-def test_read_only_state_directory(
-    other_controller: OtherController, jobs: Jobs, small_disk: Path, tmp_path: Path
-) -> None:
+def test_read_only_state_directory(other_controller: OtherController, jobs: Jobs, disk: Path, tmp_path: Path) -> None:
     """8.3: a state directory that turns read-only shuts admission and says so; what ends meanwhile keeps its code."""
-    one = other_controller(home=small_disk / "home")
+    one = other_controller(home=disk / "home")
     one.start()
     uid = uid_of(jobs.shell("runs", f"until [ -e {tmp_path}/go ]; do sleep 0.1; done; exit 8"))
     jobs.running("runs")
     # Descriptors open for writing would refuse the remount: the same answer, EROFS, by a bind mount over the files.
-    subprocess.run([need("mount"), "--bind", small_disk, small_disk], check=True, timeout=10)
+    subprocess.run([need("mount"), "--bind", disk, disk], check=True, timeout=10)
     try:
-        subprocess.run([need("mount"), "-o", "remount,bind,ro", small_disk], check=True, timeout=10)
+        subprocess.run([need("mount"), "-o", "remount,bind,ro", disk], check=True, timeout=10)
         soon(lambda: shut_for(one, "StateDirectory"), "admission is shut")
         jobs.create("new")
         jobs.phase("new", "Queued")
         (tmp_path / "go").touch()
         soon(lambda: not processes_of(uid), "the job has ended")
     finally:
-        subprocess.run([need("umount"), "-l", small_disk], check=True, timeout=10)
+        subprocess.run([need("umount"), "-l", disk], check=True, timeout=10)
     status = jobs.finished("runs", "Failed")["status"]["attempt"]
     assert (status["number"], status["exitCode"]) == (1, 8)
     jobs.finished("new", "Succeeded")
 
 
-def test_start_on_a_read_only_state_directory(other_controller: OtherController, small_disk: Path) -> None:
+def test_start_on_a_read_only_state_directory(other_controller: OtherController, disk: Path) -> None:
     """8.3: a start on a read-only state directory ends with one message that names the path."""
-    (small_disk / "home").mkdir()
-    remount(small_disk, "ro")
-    one = other_controller(home=small_disk / "home")
+    (disk / "home").mkdir()
+    remount(disk, "ro")
+    one = other_controller(home=disk / "home")
     assert one.spawn().wait(30) != 0
     said = [entry for entry in one.log_lines() if entry.get("reason") == "StateDirectory"]
-    assert said and str(small_disk / "home") in str(said[0]["error"])
-    remount(small_disk, "rw")
+    assert said and str(disk / "home") in str(said[0]["error"])
+    remount(disk, "rw")
 
 
 def test_state_directory_deleted(other_controller: OtherController, jobs: Jobs, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,42 +11,30 @@ import pytest
 
 from controller.local import etcd_care, plane
 from controller.local.http import tls_context
+from tests.disks import small_disk
 from tests.eventually import eventually
-from tests.needs import lack, need_root
 from tests.running_plane import find_binaries
 
 MIB = 1024**2
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own, 500 MiB."""
-    need_root()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=500m,mode=0700", "holdfast-test", str(tmp_path)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    if done.returncode != 0:
-        lack(f"cannot mount a file system: {done.stderr.strip()}")
-    try:
-        yield tmp_path
-    finally:
-        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True, timeout=20)
+    with small_disk(tmp_path, "500m") as place:
+        yield place
 
 
-async def test_etcd_comes_back_with_the_reserve(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_etcd_comes_back_with_the_reserve(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requirement 8.3 and design 10: etcd that dies of a full disk gets the ballast's room; later it is made again."""
     monkeypatch.setattr(etcd_care, "BALLAST_ROOM_BYTES", 64 * MIB)
     monkeypatch.setattr(plane, "HOUSEKEEPING_SECONDS", 0.5)
     said: list[str] = []
-    running = plane.Plane(small_disk / "home", find_binaries(print), ballast_bytes=96 * MIB, say=said.append)
+    running = plane.Plane(disk / "home", find_binaries(print), ballast_bytes=96 * MIB, say=said.append)
     async with running:
         ballast = running.home.etcd / "ballast"
         assert ballast.stat().st_blocks * 512 == 96 * MIB
-        filler = small_disk / "filler"
+        filler = disk / "filler"
         write_until_full(filler)
         port = running.record("apiserver").port
         base = f"https://127.0.0.1:{port}/api/v1/namespaces/default/configmaps"

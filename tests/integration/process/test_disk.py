@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,26 +12,20 @@ import pytest
 from controller.decisions.observed import Evidence
 from controller.executors.process.executor import ProcessExecutor
 from controller.executors.process.identity import Verdict, compare
+from tests.disks import small_disk
 from tests.integration.process.attempts import Host, until
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True, timeout=10).returncode != 0:
-        if os.environ.get("CI") == "true":
-            pytest.fail("mounting a tmpfs needs root")
-        pytest.skip("mounting a tmpfs needs root")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True, timeout=10)
+    with small_disk(tmp_path / "disk", "1m") as place:
+        yield place
 
 
-async def test_full_disk(small_disk: Path) -> None:
+async def test_full_disk(disk: Path) -> None:
     """3.4: the exit code and a stop get through a full disk; a launch on it says what is wrong and works later."""
-    host = Host(small_disk / "runs", ProcessExecutor(small_disk / "runs", "state-1", 5.0))
+    host = Host(disk / "runs", ProcessExecutor(disk / "runs", "state-1", 5.0))
     ends, stopped, later = (
         host.shell("echo begun; sleep 0.7; exit 7"),
         host.shell("echo begun; sleep 60"),
@@ -41,7 +34,7 @@ async def test_full_disk(small_disk: Path) -> None:
     for spec in (ends, stopped):
         await host.executor.launch(spec)
         await host.printed(spec, "begun")
-    ballast = small_disk / "ballast"
+    ballast = disk / "ballast"
     with pytest.raises(OSError), ballast.open("wb") as file:
         while True:
             file.write(b"x" * 4096)

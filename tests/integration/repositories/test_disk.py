@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import pytest
 from controller.repositories import fence, requests
 from controller.repositories.places import Places, base_key
 from controller.repositories.results import Reason
+from tests.disks import small_disk
 from tests.integration.repositories.homes import Home, git
-from tests.needs import lack, need_root
 
 MIB = 1024**2
 ROOM = 24 * MIB
@@ -24,18 +23,11 @@ COMMAND = ["sh", "-c", "head -c 6000000 /dev/urandom >built"]
 @pytest.fixture
 def small(home: Home, tmp_path: Path) -> Iterator[Home]:
     """The state directory is a file system of its own, 24 MiB; the remote holds a file of 6 MiB."""
-    need_root()
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={ROOM},mode=0700", "holdfast-test", str(place)]
-    done = subprocess.run(mount, check=False, capture_output=True, text=True)
-    if done.returncode != 0:
-        lack(f"no tmpfs can be mounted: {done.stderr.strip()}")
     (home.upstream.work / "big").write_bytes(os.urandom(BIG))
     home.upstream.commit({})
-    home.places = Places(place / "home")
-    yield home
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    with small_disk(tmp_path / "small", str(ROOM)) as place:
+        home.places = Places(place / "home")
+        yield home
 
 
 def fill(home: Home, leave: int) -> Path:
