@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import asyncio
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
-
-from pydantic import ValidationError
+from typing import Any
 
 from controller.api.batchjob import BatchJob
 from controller.api.conditions import find
-from controller.api.jobbatch import JobBatch
-from controller.api.kind import Kind
-from controller.api.repository import Holder, Repository
+from controller.api.repository import Holder
 from controller.api.repositorylock import RepositoryLock
 from controller.api.units import duration_seconds
 from controller.cli import view
-from controller.cli.lines import books_of, in_line
-from controller.cli.turns import RepositoryName, Turns, Waiting, World, is_over
-from controller.decisions import status as step
+from controller.cli.turns import Read, RepositoryName, Turns
 from controller.decisions.holders import Record, record_of
-from controller.decisions.lock import Claim, job_claim, person_claim
-from controller.decisions.placement import Place, place
 
 Object = dict[str, Any]
-Model = TypeVar("Model", bound=Kind)
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Objects as the API server sent them; `jobs` and `queues` of all namespaces where they may be read."""
-
-    repositories: list[Object]
-    claims: list[Object]
-    jobs: list[Object]
-    queues: list[Object]
-    batches: list[Object]
 
 
 def lock_lines(read: Read, limit: int, now: datetime) -> list[Object]:
@@ -45,74 +24,17 @@ def lock_lines(read: Read, limit: int, now: datetime) -> list[Object]:
     Args:
         limit: how many attempts the host runs at once.
     """
-    books, jobs = books_of(read.jobs, read.queues)
-    claims = list(_parsed(RepositoryLock, read.claims))
-    repositories = {_name(each): each for each in _parsed(Repository, read.repositories)}
-    names = repositories.keys() | {(claim.metadata.namespace, claim.spec.repository) for claim in claims}
-    holding = _holding(repositories.values())
-    waiting = _waiting(jobs.values(), claims, holding, names)
-    batches = {_name(each): each for each in _parsed(JobBatch, read.batches)}
-    world = World(books, jobs, repositories, batches, waiting, limit, now)
-    turns = Turns(world)
-    turns.run()
-    by_uid = {claim.metadata.uid: claim for claim in claims}
-    return [_entry(name, world, turns, by_uid) for name in sorted(names) if name in repositories or waiting[name]]
+
+    async def lines() -> list[Object]:
+        turns = Turns(read, limit, now)
+        there = [name for name in turns.names() if turns.repository(name) is not None or turns.waiting[name]]
+        return [_entry(name, turns, now) for name in there]
+
+    return asyncio.run(lines())
 
 
-def _parsed(model: type[Model], items: Iterable[Object]) -> Iterable[Model]:
-    for item in items:
-        try:
-            yield model.model_validate(item)
-        except ValidationError:
-            continue
-
-
-def _name(each: Kind) -> RepositoryName:
-    return each.metadata.namespace, each.metadata.name
-
-
-def _holding(repositories: Iterable[Repository]) -> set[str]:
-    """Claims and attempts that hold: they wait no more, whatever was read of them a moment before."""
-    holders = [held for each in repositories if each.status.lock is not None for held in each.status.lock.holders]
-    return {name for held in holders for name in (held.uid, held.attempt) if name}
-
-
-def _waiting(
-    jobs: Iterable[BatchJob], claims: Iterable[RepositoryLock], holding: set[str], names: Iterable[RepositoryName]
-) -> Mapping[RepositoryName, list[Waiting]]:
-    """All claims that wait, in order; of jobs also those that are passed over now."""
-    found: dict[RepositoryName, list[Waiting]] = {name: [] for name in names}
-    of_attempt: dict[str, tuple[str, str]] = {}
-    for claim in claims:
-        meta, status = claim.metadata, claim.status
-        if claim.spec.holder.attempt:
-            of_attempt[claim.spec.holder.attempt] = (meta.uid, meta.name)
-        elif status.token is None and status.released_at is None and meta.uid not in holding:
-            # One that no controller has seen yet stands where it will be put.
-            made = person_claim(claim, meta.version if status.sequence is None else status.sequence)
-            found[meta.namespace, claim.spec.repository].append(Waiting(made, None))
-    for job in jobs:
-        line = _of_job(job, of_attempt)
-        if line is not None and line[0] in found and holding.isdisjoint((line[1].uid, line[1].attempt)):
-            found[line[0]].append(Waiting(line[1], job))
-    return {name: sorted(line, key=lambda each: each.claim) for name, line in found.items()}
-
-
-def _of_job(job: BatchJob, of_attempt: Mapping[str, tuple[str, str]]) -> tuple[RepositoryName, Claim] | None:
-    """The claim that the job waits with, None where it waits for no lock."""
-    use, newest = job.spec.repository, job.status.attempt
-    if use is None or use.lock.mode is None or step.finished(job.status) or step.active(job.status) is not None:
-        return None
-    attempt = f"{job.metadata.uid}.{1 if newest is None else newest.number + 1}"
-    claim = of_attempt.get(attempt)
-    if claim is None and place(job, ()) is not Place.WAITING:
-        return None  # it is held back and has made no claim
-    uid, name = claim or (job.metadata.uid, "")
-    return (job.metadata.namespace, use.name), job_claim(in_line(job), uid, name, use.lock.mode, attempt)
-
-
-def _entry(name: RepositoryName, world: World, turns: Turns, claims: Mapping[str, RepositoryLock]) -> Object:
-    repository = world.repositories.get(name)
+def _entry(name: RepositoryName, turns: Turns, now: datetime) -> Object:
+    repository = turns.repository(name)
     lock = repository.status.lock if repository is not None else None
     sound = find(repository.status.conditions, "LockSound") if repository is not None else None
     return {
@@ -122,13 +44,13 @@ def _entry(name: RepositoryName, world: World, turns: Turns, claims: Mapping[str
         "recorded": lock is not None,
         "unsound": sound.message if sound is not None and sound.status != "True" else "",
         "token": lock.token if lock is not None else None,
-        "holders": [_holder(name, held, world, claims) for held in (lock.holders if lock is not None else ())],
-        "waiting": [_waiter(name, at, world, turns, claims) for at in range(len(world.waiting[name]))],
+        "holders": [_holder(name, held, turns, now) for held in (lock.holders if lock is not None else ())],
+        "waiting": [_waiter(name, at, turns) for at in range(len(turns.waiting[name]))],
     }
 
 
-def _holder(name: RepositoryName, held: Holder, world: World, claims: Mapping[str, RepositoryLock]) -> Object:
-    claim, job = claims.get(held.uid), world.jobs.get(held.attempt.rpartition(".")[0])
+def _holder(name: RepositoryName, held: Holder, turns: Turns, now: datetime) -> Object:
+    claim, job = turns.claims.get(held.uid), turns.jobs.get(held.attempt.rpartition(".")[0])
     return {
         "claim": held.claim,
         "uid": held.uid,
@@ -138,7 +60,7 @@ def _holder(name: RepositoryName, held: Holder, world: World, claims: Mapping[st
         "attempt": held.attempt,
         "since": _time(held.granted_at),
         "fencedSince": _time(held.fenced_at),
-        "evidence": _evidence(held, claim, job, world),
+        "evidence": _evidence(held, claim, job, held.uid in turns.over(name), now),
         "forceRelease": force_release(name[0], held) if held.fenced_at is not None else None,
     }
 
@@ -149,14 +71,14 @@ def force_release(namespace: str, held: Holder) -> str:
     return f"kubectl patch rlock {held.claim} -n {namespace} --type=merge -p '{change}'"
 
 
-def _waiter(name: RepositoryName, at: int, world: World, turns: Turns, claims: Mapping[str, RepositoryLock]) -> Object:
-    each = world.waiting[name][at]
-    claim, (reason, message) = claims.get(each.claim.uid), turns.why(name, at)
+def _waiter(name: RepositoryName, at: int, turns: Turns) -> Object:
+    each = turns.waiting[name][at]
+    claim, (reason, message) = turns.claims.get(each.claim.uid), turns.why(name, at)
     source = claim or each.job
     return {
         "position": at + 1,
-        "claim": each.claim.name,
-        "uid": each.claim.uid if claim is not None else "",
+        "claim": each.claim.name if each.made else "",
+        "uid": each.claim.uid if each.made else "",
         **_who(claim, each.job, each.job is not None),
         "mode": str(each.claim.mode),
         "priority": -each.claim.order[0],
@@ -173,23 +95,23 @@ def _who(claim: RepositoryLock | None, job: BatchJob | None, of_job: bool) -> Ob
     return {"kind": "BatchJob" if of_job else "Person", "holder": name}
 
 
-def _evidence(held: Holder, claim: RepositoryLock | None, job: BatchJob | None, world: World) -> str:
+def _evidence(held: Holder, claim: RepositoryLock | None, job: BatchJob | None, over: bool, now: datetime) -> str:
     """What is recorded about a holder that is not proved to be over."""
     if claim is not None and claim.spec.force_release == held.uid:
         return "taken from it by forceRelease; the record follows"
     if held.fenced_at is not None:
-        silent = view.span((world.now - held.fenced_at).total_seconds())
-        return f"silent: fenced for {silent}, its pushes are refused; {_recorded(held, claim, job, world)}"
-    return _recorded(held, claim, job, world)
+        silent = view.span((now - held.fenced_at).total_seconds())
+        return f"silent: fenced for {silent}, its pushes are refused; {_recorded(held, claim, job, over, now)}"
+    return _recorded(held, claim, job, over, now)
 
 
-def _recorded(held: Holder, claim: RepositoryLock | None, job: BatchJob | None, world: World) -> str:
+def _recorded(held: Holder, claim: RepositoryLock | None, job: BatchJob | None, over: bool, now: datetime) -> str:
     if not held.attempt:
-        return _lease(held, claim, world.now)
+        return _lease(held, claim, now)
     if job is None:
         return "its job is not there any more"
     number = held.attempt.rpartition(".")[2]
-    if is_over(held, world.jobs):
+    if over:
         return f"attempt {number} is over; the record follows"
     newest = job.status.attempt
     if newest is None or record_of(held, newest) is Record.NOT_ADMITTED:

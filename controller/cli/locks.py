@@ -17,7 +17,7 @@ from controller.cli.session import Failure, Session, complete_claims, complete_r
 from controller.kube.errors import Forbidden
 
 if TYPE_CHECKING:
-    from controller.cli.lock_lines import Read
+    from controller.cli.turns import Read
 
 Object = dict[str, Any]
 
@@ -74,7 +74,7 @@ def read_lines(session: Session, repository: str | None, everywhere: bool = Fals
 
 
 def _read(session: Session, everywhere: bool) -> Read:
-    from controller.cli.lock_lines import Read
+    from controller.cli.turns import Read
 
     def listed(kind: str) -> list[Object]:
         return list(session.cluster.list(kind, everywhere=everywhere))

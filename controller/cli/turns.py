@@ -1,26 +1,39 @@
-"""Whose turn it is at every repository, and why all others wait: one scheduling cycle over objects as they were read.
+"""Whose turn it is at every repository, and why all others wait: one cycle of the controller's own scheduler.
 
-The controller's own decisions are asked (`decisions/admission.py`, `decisions/lock.py`) in the order in which it asks
-them, so the answer is right also while no controller runs. Nothing here is recorded anywhere.
+Scheduler and book of the repositories are those of the controller, told of objects as they were read instead of by a
+watch; so the answer is right also while no controller runs. What they grant here is looked at and thrown away.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from heapq import merge
+from typing import Any
+
+from pydantic import ValidationError
 
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import Phase
-from controller.api.conditions import find, is_true
-from controller.api.jobbatch import BatchPhase, JobBatch
+from controller.api.kinds import MODELS
 from controller.api.repository import Holder, Lock, Repository
-from controller.decisions.admission import cycle
-from controller.decisions.holders import Record, record_of
-from controller.decisions.lock import Claim, Line, compatible
-from controller.decisions.order import Candidate
-from controller.reconcile.books import Books
+from controller.api.repositorylock import RepositoryLock
+from controller.cli.places import home
+from controller.decisions import status as step
+from controller.decisions.lock import Claim, compatible, job_claim
+from controller.decisions.order import candidate
+from controller.decisions.placement import Place, place
+from controller.kube.store import Store
+from controller.reconcile.index import AttemptIndex
+from controller.reconcile.mirrors import resolver
+from controller.reconcile.repository_book import CLAIMING, RepositoryBook
+from controller.reconcile.scheduler import Scheduler
+from controller.reconcile.workqueue import WorkQueue
+from controller.repositories.places import Places
+from controller.telemetry.metrics import Metrics
 
+Object = dict[str, Any]
 RepositoryName = tuple[str, str]  # (namespace, name)
 Reason = tuple[str, str]  # reason in CamelCase, message
 
@@ -28,160 +41,218 @@ NEXT: Reason = ("Next", "nothing is in its way")
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """One claim that waits, and its job: None for a person's."""
+class Read:
+    """Objects as the API server sent them; `jobs` and `queues` of all namespaces where they may be read."""
 
-    claim: Claim
-    job: BatchJob | None
+    repositories: list[Object]
+    claims: list[Object]
+    jobs: list[Object]
+    queues: list[Object]
+    batches: list[Object]
 
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """What was read.
+class Waiting:
+    """One claim that waits.
 
     Args:
-        jobs: by uid.
-        waiting: of every repository, in order.
+        job: whose it is; None for a person's.
+        made: whether there is a RepositoryLock for it already.
+    """
+
+    claim: Claim
+    job: BatchJob | None
+    made: bool = True
+
+
+class Turns:
+    """One cycle over `read`; what cannot be parsed is left out, as the controller sets it aside.
+
+    To be made where an event loop runs: the scheduler sets timers, which nobody waits for.
+
+    Args:
         limit: how many attempts the host runs at once.
     """
 
-    books: Books
-    jobs: Mapping[str, BatchJob]
-    repositories: Mapping[RepositoryName, Repository]
-    batches: Mapping[tuple[str, str], JobBatch]
-    waiting: Mapping[RepositoryName, list[Waiting]]
-    limit: int
-    now: datetime
+    def __init__(self, read: Read, limit: int, now: datetime) -> None:
+        self._now = now
+        self._limit = limit
+        queue, index = WorkQueue(), AttemptIndex()
+        index.load([])
+        self._store = Store(Metrics())
+        self._scheduler = Scheduler(queue, index, limit)
+        self._book = RepositoryBook(queue, self._scheduler, self._store, self._commit)
+        self._store.listen(self._book.observe)
+        self._store.listen(self._scheduler.observe)
+        self._scheduler.also_ask(self._book)
+        self._tell(read)
+        self.jobs: Mapping[str, BatchJob] = {
+            job.metadata.uid: job for _, job in self._store.items("BatchJob") if isinstance(job, BatchJob)
+        }
+        self.claims: Mapping[str, RepositoryLock] = {
+            claim.metadata.uid: claim
+            for _, claim in self._store.items("RepositoryLock")
+            if isinstance(claim, RepositoryLock)
+        }
+        self._cycle()
+        self.waiting = {name: self._line(name) for name in self.names()}
+        self._granted = {claim.uid for name in self.waiting for claim in self._book.pending(name)}
 
+    def names(self) -> list[RepositoryName]:
+        """Repositories that exist or are claimed."""
+        there = {(key.namespace, key.name) for key, _ in self._store.items("Repository")}
+        claimed = {(claim.metadata.namespace, claim.spec.repository) for claim in self.claims.values()}
+        return sorted(there | claimed)
 
-@dataclass(slots=True)
-class Turns:
-    """One cycle; `granted` are uids of claims whose turn it is, `refused` those of whom the lock was asked in vain."""
+    def repository(self, name: RepositoryName) -> Repository | None:
+        """As it was read."""
+        return self._book.declared(name)
 
-    world: World
-    granted: set[str] = field(default_factory=set)
-    refused: set[str] = field(default_factory=set)
-    _why: dict[str, Reason] = field(default_factory=dict)
-    _lines: dict[RepositoryName, Line] = field(default_factory=dict)
-    _by_job: dict[str, tuple[RepositoryName, Claim]] = field(default_factory=dict)
-
-    def run(self) -> None:
-        """The cycle (design 4): candidates in their order, then the people behind the last of them."""
-        for name, waiting in self.world.waiting.items():
-            self._by_job |= {each.claim.job: (name, each.claim) for each in waiting if each.job is not None}
-        books = self.world.books
-        cycle(books.views({}, {}), self.world.limit, books.held_total, self._may_start)
-        for name, waiting in self.world.waiting.items():
-            self.granted |= {claim.uid for claim in self._line(name).finish()}
-            self.refused |= {each.claim.uid for each in waiting if each.job is None} - self.granted
+    def over(self, name: RepositoryName) -> set[str]:
+        """uids of holders whose attempt is recorded as over: their lock is free, the record follows."""
+        return {held.uid for held in self._book.over(name)}
 
     def why(self, name: RepositoryName, at: int) -> Reason:
         """Why the claim at `at` in the line of a repository waits."""
-        each = self.world.waiting[name][at]
-        if each.claim.uid in self.granted:
+        each = self.waiting[name][at]
+        if each.claim.uid in self._granted:
             return NEXT
-        if each.claim.uid in self.refused:
-            return self._in_the_way(name, at)
-        assert each.job is not None
-        return self._why.get(each.job.metadata.uid) or self._passed_over(each.job)
+        if each.job is None:
+            return self._in_the_way(name, at) or NEXT
+        told = self._book.why(each.job.metadata.uid)
+        if told is None:
+            return self._passed_over(each.job)
+        if told[0] in ("WaitingForLock", CLAIMING[0]):
+            return self._in_the_way(name, at) or told
+        return told
 
-    def _may_start(self, waiting: Candidate) -> bool:
-        job = self.world.jobs[waiting.uid]
-        retry = job.status.retry_at
-        if retry is not None and retry > self.world.now:
-            left = round((retry - self.world.now).total_seconds())
-            self._why[waiting.uid] = ("BackingOff", f"passed over: its next attempt is in {left} s at the earliest")
-            return False
-        known = self._by_job.get(waiting.uid)
-        if known is None:
-            return True
-        name, claim = known
-        if (reason := not_ready(self.world, name, job)) is not None:
-            self._why[waiting.uid] = reason
-            return False
-        if self._line(name).may_grant(claim):
-            return True
-        self.refused.add(claim.uid)
-        return False
+    # --- the cycle
 
-    def _line(self, name: RepositoryName) -> Line:
-        line = self._lines.get(name)
-        if line is None:
-            people = [each.claim for each in self.world.waiting[name] if each.job is None]
-            line = self._lines[name] = Line(_effective(self.world, name), people)
-        return line
+    def _commit(self, namespace: str, name: str, ref: str) -> str | None:
+        """Of a ref in the mirror; where that is on another host, of the branch as it is recorded."""
+        found = resolver(Places(home()))(namespace, name, ref)
+        repository = self.repository((namespace, name))
+        if found is None and repository is not None and ref == repository.spec.branch:
+            return repository.status.commit or None
+        return found
 
-    def _in_the_way(self, name: RepositoryName, at: int) -> Reason:
+    def _tell(self, read: Read) -> None:
+        """Repositories and claims before jobs and queues: the book is to know all when it is asked."""
+        kinds = {
+            "Repository": read.repositories,
+            "JobBatch": read.batches,
+            "RepositoryLock": [_with_place(item) for item in read.claims],
+            "JobQueue": read.queues,
+            "BatchJob": read.jobs,
+        }
+        for kind, items in kinds.items():
+            for item in items:
+                # Looked at first, for the store tells what it sets aside, and stdout belongs to the answer.
+                if _parses(kind, item):
+                    self._store.update(kind, item)
+
+    def _cycle(self) -> None:
+        for job in self.jobs.values():
+            if self._scheduler.sequence(job) is None:
+                self._scheduler.set_sequence(job, job.metadata.version)
+            if (left := self._backs_off(job)) > 0:
+                self._scheduler.hold_back(job.metadata.uid, left)
+        self._scheduler.wait_for(set())
+        self._scheduler.cycle()
+
+    def _line(self, name: RepositoryName) -> list[Waiting]:
+        """All claims that wait, in order; of jobs also those that are passed over now. Who holds waits no more."""
+        lock = self._book.lock(name)
+        holding = {each for held in (lock.holders if lock is not None else ()) for each in (held.uid, held.attempt)}
+        in_line = self._book.waiting(name, self._scheduler.books.in_line(name[0]))
+        claims = merge(in_line, sorted(self._held_back(name)))
+        return [self._waiting(claim) for claim in claims if holding.isdisjoint({claim.uid, claim.attempt} - {""})]
+
+    def _waiting(self, claim: Claim) -> Waiting:
+        return Waiting(claim, self.jobs.get(claim.job), claim.person or claim.uid in self.claims)
+
+    def _held_back(self, name: RepositoryName) -> Iterable[Claim]:
+        """Claims of jobs that do not stand in any queue now: suspended, or waiting for a person."""
+        for claim in self.claims.values():
+            holder, job = claim.spec.holder, self.jobs.get(claim.spec.holder.uid)
+            if job is None or (claim.metadata.namespace, claim.spec.repository) != name:
+                continue
+            want, sequence = self._book.want(job.metadata.uid), self._scheduler.sequence(job)
+            current = want is not None and want.attempt == holder.attempt and sequence is not None
+            if current and step.active(job.status) is None and place(job, ()) is Place.NEITHER:
+                meta, stands = claim.metadata, candidate(job, sequence or 0)
+                yield job_claim(stands, meta.uid, meta.name, claim.spec.mode, holder.attempt)
+
+    # --- why
+
+    def _in_the_way(self, name: RepositoryName, at: int) -> Reason | None:
         """Who holds it, or who stands before it and has to be served first."""
-        lock = _effective(self.world, name)
+        lock, mine = self._effective(name), self.waiting[name][at].claim
         if lock is None:
             return "LockNotRebuilt", "who holds it is not known: nothing is granted before its record is rebuilt"
-        mine = self.world.waiting[name][at].claim
         others = [held for held in lock.holders if not compatible([held], mine.mode)]
         if others:
             return "Held", f"{_named(others)} {'holds' if len(others) == 1 else 'hold'} it"
-        for position, before in enumerate(self.world.waiting[name][:at], start=1):
-            ahead = before.claim
-            if ahead.uid in self.refused or (ahead.uid in self.granted and not compatible([ahead], mine.mode)):
-                name_of = before.job.metadata.name if before.job is not None else ahead.name
-                return "Behind", f"behind {name_of} ({ahead.mode}), position {position}"
-        return "Full", f"{len(lock.holders)} hold it already"
+        for position, before in enumerate(self.waiting[name][:at], start=1):
+            if self._stands(before) and not compatible([before.claim], mine.mode):
+                title = before.job.metadata.name if before.job is not None else before.claim.name
+                return "Behind", f"behind {title} ({before.claim.mode}), position {position}"
+        return None
+
+    def _stands(self, each: Waiting) -> bool:
+        """Whether it is served before those behind it: it has its turn, or would have it with lock or slot."""
+        if each.claim.uid in self._granted or each.job is None:
+            return True
+        told = self._book.why(each.job.metadata.uid) or self._passed_over(each.job)
+        return told[0] in ("WaitingForLock", CLAIMING[0], "NoSlot")
+
+    def _effective(self, name: RepositoryName) -> Lock | None:
+        lock, over = self._book.lock(name), self.over(name)
+        if lock is None:
+            return None
+        return lock.model_copy(update={"holders": tuple(held for held in lock.holders if held.uid not in over)})
+
+    def _backs_off(self, job: BatchJob) -> float:
+        retry = job.status.retry_at
+        return (retry - self._now).total_seconds() if retry is not None else 0.0
 
     def _passed_over(self, job: BatchJob) -> Reason:
         """It was not asked: its job cannot start, whoever holds the repository."""
-        spec, status = job.spec, job.status
+        spec, status, books = job.spec, job.status, self._scheduler.books
         if spec.cancel or job.metadata.deletion_timestamp is not None:
             return "Canceled", "passed over: it is being canceled"
         if spec.suspend:
             return "Suspended", "passed over: its job is suspended"
         if status.phase is Phase.WAITING:
             return "NeedsDecision", f"passed over: a person decides (holdfast decide {job.metadata.name})"
+        if (left := self._backs_off(job)) > 0:
+            return "BackingOff", f"passed over: its next attempt is in {left:.0f} s at the earliest"
         name = (job.metadata.namespace, spec.queue)
-        account = self.world.books.account(name)
-        if not self.world.books.exists(name):
-            return "QueueNotFound", f"passed over: there is no JobQueue {spec.queue}"
+        account = books.account(name)
         declared = account.declared.spec if account.declared is not None else None
+        if not books.exists(name):
+            return "QueueNotFound", f"passed over: there is no JobQueue {spec.queue}"
         if declared is not None and declared.paused:
             return "QueuePaused", f"passed over: queue {spec.queue} is paused"
         if declared is not None and declared.concurrency is not None and len(account.held) >= declared.concurrency:
-            return "NoSlot", f"queue {spec.queue} runs {len(account.held)} of {declared.concurrency}"
-        return "NoSlot", f"no free slot (queue {spec.queue}, {self.world.books.held_total} of {self.world.limit} run)"
+            return "NoSlot", f"no free slot: queue {spec.queue} runs {len(account.held)} of {declared.concurrency}"
+        return "NoSlot", f"no free slot: {books.held_total} of {self._limit} run, or others are before it"
 
 
-def not_ready(world: World, name: RepositoryName, job: BatchJob) -> Reason | None:
-    """Why the repository cannot be used by the job yet, None where it can."""
-    repository = world.repositories.get(name)
-    if repository is None:
-        return "RepositoryNotFound", f"there is no Repository {name[1]}"
-    if not is_true(repository.status.conditions, "Ready"):
-        ready = find(repository.status.conditions, "Ready")
-        return (
-            "RepositoryNotReady",
-            f"not ready: {ready.message or ready.reason if ready else 'nobody has seen it yet'}",
-        )
-    used = job.status.repository
-    if repository.spec.prepare is None or used is None or not used.batch:
-        return None
-    batch = world.batches.get((name[0], used.batch))
-    if batch is None or batch.status.phase is not BatchPhase.READY:
-        phase = batch.status.phase if batch is not None else None
-        return "Preparing", f"JobBatch {used.batch} is {phase or 'not made yet'}"
-    return None
+def _parses(kind: str, item: Object) -> bool:
+    try:
+        MODELS[kind].model_validate(item)
+    except ValidationError:
+        return False
+    return True
 
 
-def is_over(holder: Holder, jobs: Mapping[str, BatchJob]) -> bool:
-    """Whether the attempt that holds is recorded as over: its lock is free, the record follows."""
-    job = jobs.get(holder.attempt.rpartition(".")[0])
-    return job is not None and record_of(holder, job.status.attempt) is Record.OVER
-
-
-def _effective(world: World, name: RepositoryName) -> Lock | None:
-    """The lock without holders that are over, as the controller's cycle sees it; None: nothing may be granted."""
-    repository = world.repositories.get(name)
-    lock = repository.status.lock if repository is not None else None
-    if lock is None:
-        return None
-    return lock.model_copy(update={"holders": tuple(h for h in lock.holders if not is_over(h, world.jobs))})
+def _with_place(claim: Object) -> Object:
+    """A person's claim that no controller has seen yet stands where it will be put: behind what was made before."""
+    status = claim.get("status") or {}
+    if status.get("sequence") is not None or claim["spec"]["holder"].get("attempt"):
+        return claim
+    return {**claim, "status": {**status, "sequence": int(claim["metadata"]["resourceVersion"])}}
 
 
 def _named(holders: Iterable[Holder]) -> str:

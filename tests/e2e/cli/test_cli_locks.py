@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from controller.cli.main import cli
+from controller.decisions.preparation import batch_name
 from tests.e2e.cli.holdfast_command import Holdfast, Jobs, condition, one_line
-from tests.e2e.cli.repository_objects import Repositories, held, running, use
+from tests.e2e.cli.repository_objects import COMMIT, Repositories, held, running, use
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_readers_run_together_and_a_writer_is_not_starved(
     repositories.make("shop")
     repositories.hold("shop", held(repositories.person("anna", "shop", "Shared"), 1))
     for name, mode in (("read-1", "Shared"), ("read-2", "Shared"), ("write", "Exclusive"), ("read-3", "Shared")):
-        jobs.create(name, use("shop", mode))
+        repositories.claim(jobs.create(name, use("shop", mode)))
     found = line(holdfast)
     assert waiting(found) == [
         (1, "read-1", "Next"),
@@ -85,40 +86,47 @@ def test_readers_run_together_and_a_writer_is_not_starved(
 
 
 def test_who_is_passed_over_keeps_its_place(holdfast: Holdfast, jobs: Jobs, repositories: Repositories) -> None:
-    """5.6: a claim is never forgotten: held back, backing off, without a slot, without what it needs."""
+    """5.6: a claim is never forgotten; who only lacks a slot stands in line, who cannot start lets others pass."""
     repositories.make("shop")
     jobs.queue("narrow", concurrency=1)
     jobs.queue("closed", paused=True)
     running(jobs, "holds-the-slot", {"queue": "narrow"}, 1)
     repositories.claim(jobs.create("suspended", {**use("shop"), "suspend": True}))
-    jobs.create("no-slot", {**use("shop"), "queue": "narrow"})
     jobs.create("paused", {**use("shop"), "queue": "closed"})
     jobs.create("no-queue", {**use("shop"), "queue": "unmade"})
     failed = jobs.create("failed", use("shop"))
     over = {"id": f"{failed['metadata']['uid']}.1", "number": 1, "state": "Failed"}
     jobs.status("failed", attempt=over, retryAt=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
-    jobs.create("goes", use("shop"))
+    repositories.claim(jobs.create("goes", use("shop", "Shared")))
+    repositories.claim(jobs.create("no-slot", {**use("shop"), "queue": "narrow"}))
+    repositories.claim(jobs.create("behind", use("shop", "Shared")))
+    jobs.create("pushes", use("shop", push="Mirror"))
     assert waiting(line(holdfast)) == [
         (1, "suspended", "Suspended"),
-        (2, "no-slot", "NoSlot"),
-        (3, "paused", "QueuePaused"),
-        (4, "no-queue", "QueueNotFound"),
-        (5, "failed", "BackingOff"),
-        (6, "goes", "Next"),
+        (2, "paused", "QueuePaused"),
+        (3, "no-queue", "QueueNotFound"),
+        (4, "failed", "BackingOff"),
+        (5, "goes", "Next"),
+        (6, "no-slot", "NoSlot"),
+        (7, "behind", "Behind"),
+        (8, "pushes", "PushNotAllowed"),
     ]
 
 
 def test_what_the_repository_lacks(holdfast: Holdfast, jobs: Jobs, repositories: Repositories) -> None:
     """5.2, 5.7: not ready, not prepared, not there, or nobody knows who holds it."""
     repositories.make("shop", prepare={"command": ["make"]})
-    repositories.batch("shop-1", "shop", phase="Preparing")
-    jobs.create("unprepared", use("shop"))
-    jobs.status("unprepared", repository={"batch": "shop-1"})
-    assert waiting(line(holdfast)) == [(1, "unprepared", "Preparing")]
+    repositories.status("shop", commit=COMMIT)
+    batch = batch_name("shop", COMMIT, ["make"])
+    repositories.batch(batch, "shop", phase="Preparing")
+    repositories.claim(jobs.create("unprepared", use("shop")))
+    found = line(holdfast)
+    assert waiting(found) == [(1, "unprepared", "Preparing")]
+    assert batch in found["waiting"][0]["message"]
     ready = {**condition("Ready", "NotCloned", "the mirror is not there yet"), "status": "False"}
     repositories.status("shop", conditions=[ready])
     found = line(holdfast)
-    assert found["waiting"][0]["message"] == "not ready: the mirror is not there yet"
+    assert found["waiting"][0]["message"] == "Repository shop is not ready: the mirror is not there yet"
     repositories.make("docs")
     unknown = {**condition("LockSound", "SourceUnreadable", "the run directories cannot be read"), "status": "Unknown"}
     repositories.status("docs", lock=None, conditions=[condition("Ready", "MirrorReady"), unknown])
