@@ -12,7 +12,8 @@ from controller.api.model import Model
 from controller.api.text import CONFIG_KEY, DNS_SUBDOMAIN
 from controller.api.units import Duration
 
-CALLBACK_URL = r"^https?://[^\s/?#@\\\x00-\x1f\x7f]+([/?#][^\s\\\x00-\x1f\x7f]*)?$"  # no user and password in it
+# ASCII only, no user and password, no backslash: nothing that two parsers could read differently.
+CALLBACK_URL = r"^https?://[A-Za-z0-9._:\[\]-]+([/?#][!-\[\]-~]*)?$"
 CALLBACK_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 MAX_CALLBACKS = 8  # of one job
@@ -73,7 +74,7 @@ class CallbackTimeout(Model):
         )
         for field, limit in (("connect", "60s"), ("total", "5m"))
     )
-    connect: Duration = Field(default="10s", description="Until the connection stands, TLS included.")
+    connect: Duration = Field(default="10s", description="Until the connection stands; TLS may take as long again.")
     total: Duration = Field(default="30s", description="Until the whole answer is there, redirects included.")
 
 
