@@ -21,7 +21,8 @@ from controller.decisions.inputs import RepositoryView, Step, StepState
 from controller.decisions.observed import Evidence, Observation
 from controller.errors import Terminal, Transient, Waiting
 from controller.executors.base import AttemptId, LaunchSpec
-from controller.kube.errors import AlreadyExists
+from controller.kube.errors import AlreadyExists, NotFound
+from controller.kube.kinds import SERVED
 from controller.reconcile.lock_sources import carried
 from controller.reconcile.operations import Operations, Owner, Purpose
 from controller.reconcile.parts import Parts
@@ -98,12 +99,14 @@ class JobRepositories:
     ) -> Step | None:
         """None: nothing is to be published, or not yet."""
         ended = found is not None and found.evidence is Evidence.ENDED and found.exit is not None
-        repository = self._book.declared(want.repository)
-        if use.push is not Push.UPSTREAM or not ended or found.exit.code != 0 or repository is None:  # type: ignore[union-attr]
+        if use.push is not Push.UPSTREAM or not ended or found.exit.code != 0:  # type: ignore[union-attr]
             return None
         done = (await self._operations.look(_publish_operation(attempt), job.key)).step()
         if done.state is not StepState.ABSENT:
             return done
+        repository = self._book.declared(want.repository)
+        if repository is None:
+            return await self._undeclared(*want.repository)
         head = await asyncio.to_thread(self._pushed, want, use.ref or repository.spec.branch)
         if head is None:
             return None
@@ -113,6 +116,16 @@ class JobRepositories:
             text = "its lock was taken away or given on while it ran: what it pushed stays in the mirror"
             return Step(StepState.FAILED, "StaleToken", text, final=True)
         return done
+
+    async def _undeclared(self, namespace: str, name: str) -> Step:
+        """Nobody can publish without the Repository; that it is not in the store proves nothing."""
+        try:
+            await self._parts.api.get("Repository", namespace, name)
+        except NotFound as error:
+            if error.names(SERVED["Repository"].plural, name):
+                text = f"Repository {name} was deleted: what it pushed stays in the mirror"
+                return Step(StepState.FAILED, "RepositoryNotFound", text, final=True)
+        return Step(StepState.UNKNOWN, message=f"Repository {name} is not in the store")
 
     def _pushed(self, want: Want, branch: str) -> str | None:
         """The commit of the branch in the mirror that upstream does not have; None where there is none."""
@@ -237,8 +250,8 @@ class JobRepositories:
         )
 
     def why(self, uid: str) -> tuple[str, str] | None:
-        """Why the job could not start when it was last looked at in its turn."""
-        return self._book.why(uid)
+        """Why the job cannot start: it never may, or it could not when it was last looked at in its turn."""
+        return self._book.refused(uid) or self._book.why(uid)
 
     def _declared(self, job: BatchJob) -> tuple[Repository, RepositoryUse]:
         use = job.spec.repository

@@ -7,6 +7,7 @@ hand-over. The fence follows the record, a job's admission follows the fence (de
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,10 +17,11 @@ from controller.api.keys import Key
 from controller.api.repository import Holder, Lock, Repository
 from controller.api.repository_use import Push
 from controller.api.repositorylock import ClaimPhase, RepositoryLock
+from controller.api.text import DNS_SUBDOMAIN
 from controller.decisions.holders import Gone, Look, Record, look_at, release
 from controller.decisions.lock import fence_tokens, grant, with_waiting
 from controller.decisions.lock_record import heal, rebuild, sound
-from controller.decisions.observed import Evidence
+from controller.decisions.observed import Evidence, Observation
 from controller.decisions.orphan import Owner, is_live
 from controller.decisions.plan import Note
 from controller.errors import Transient
@@ -28,6 +30,7 @@ from controller.reconcile.lock_sources import known_grants
 from controller.reconcile.parts import Parts
 from controller.reconcile.repository_book import RepositoryBook, RepositoryName
 from controller.repositories.fence import Fence, read_fence, write_fence
+from controller.repositories.names import check_attempt
 from controller.repositories.places import Places
 
 LOOK_SECONDS = 5.0  # jobs that hold are looked at this often: silence has to be noticed
@@ -80,7 +83,8 @@ class LockKeeper:
         else:
             # Who is over goes first, so that nobody is judged against the dead.
             released = release(recorded, await self._looks(name, recorded), policy, now)
-            healed = heal(released.lock, await self._alive(released.lock), fence.max_token, now)
+            floor = max((fence.max_token, *(holder.token for holder in recorded.holders)))
+            healed = heal(released.lock, await self._alive(released.lock), floor, now)
             lock = healed.lock or released.lock
         conditions = sound(conditions, healed, repository.metadata.generation, now)
         lock = grant(lock, self._book.pending(name), now)
@@ -134,7 +138,9 @@ class LockKeeper:
         look = look_at(claim) if claim is not None else Look(claim=await self._claim_owner(name[0], holder))
         if not holder.attempt:
             return look
-        attempt = AttemptId.parse(holder.attempt)
+        attempt = _attempt(holder)
+        if attempt is None:  # damage: nothing can ever have run under such a name
+            return replace(look, record=Record.GONE, found=Observation(Evidence.ABSENT))
         record = self._book.record(holder)
         if record is Record.UNKNOWN:
             record = await self._job_record(name[0], claim, attempt)
@@ -148,8 +154,12 @@ class LockKeeper:
 
     async def _claim_owner(self, namespace: str, holder: Holder) -> Owner:
         """Whether a claim that is not in the store is proved to be gone; only a person's claim counts."""
-        if holder.attempt or not holder.claim:
+        if holder.attempt:
             return Owner.UNKNOWN
+        if re.fullmatch(DNS_SUBDOMAIN, holder.claim) is None:  # damage: no object can have this name
+            listing = await self._parts.api.list("RepositoryLock", metadata_only=True)
+            present = any(item["metadata"]["uid"] == holder.uid for item in listing.items)
+            return Owner.UNKNOWN if present else Owner.GONE
         gone = await self._parts.api.get_uncached_gone("RepositoryLock", namespace, holder.claim, holder.uid)
         return {True: Owner.GONE, False: Owner.PRESENT, None: Owner.UNKNOWN}[gone]
 
@@ -170,7 +180,8 @@ class LockKeeper:
             return set()
         alive = {holder.uid for holder in lock.holders if not holder.attempt}
         for holder in lock.holders:
-            if holder.attempt and is_live(await self._parts.executor.observe(AttemptId.parse(holder.attempt))):
+            attempt = _attempt(holder)
+            if attempt is not None and is_live(await self._parts.executor.observe(attempt)):
                 alive.add(holder.attempt)
         return alive
 
@@ -198,6 +209,14 @@ class LockKeeper:
             return lock, left
         self._written[name] = now
         return new, None
+
+
+def _attempt(holder: Holder) -> AttemptId | None:
+    """None for a person's, and where the record names no attempt."""
+    try:
+        return AttemptId.parse(check_attempt(holder.attempt, "attempt")) if holder.attempt else None
+    except ValueError:  # BadName is one
+        return None
 
 
 def _name(repository: Repository) -> RepositoryName:

@@ -347,6 +347,12 @@ class RepositoryBook:
         """What the job wants, None where it wants no repository or is finished."""
         return self._wants.get(uid)
 
+    def refused(self, uid: str) -> Reason | None:
+        """Why the job may never start as it is declared."""
+        want = self._wants.get(uid)
+        repository = self._entry(want.repository).declared if want is not None else None
+        return _refused(want, repository) if want is not None and repository is not None else None
+
     def why(self, uid: str) -> Reason | None:
         """Why the job could not start when it was last its turn to be looked at."""
         return self._why.get(uid)
@@ -438,6 +444,13 @@ class RepositoryBook:
         if entry is None:
             entry = self._entries[name] = _Entry()
         return entry
+
+
+def _refused(want: Want, repository: Repository) -> Reason | None:
+    if want.push.rank <= repository.spec.push.rank:
+        return None
+    allowed = f"Repository {want.repository[1]} allows {repository.spec.push}"
+    return PUSH_NOT_ALLOWED, f"spec.repository.push: {want.push}, but {allowed}"
 
 
 def _later(want: Want, batch: JobBatch) -> bool:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.integration.controller.jobs import GROUP, Jobs
+from tests.integration.controller.repositories import BATCHES, CLAIMS, REPOSITORIES, Repositories
 from tests.integration.controller.running_controller import RunningController
 from tests.running_plane import RunningPlane
 
@@ -63,6 +64,14 @@ def other_controller(
 @pytest.fixture
 def jobs(plane_http: httpx.Client, namespace: str) -> Jobs:
     return Jobs(plane_http, namespace)
+
+
+@pytest.fixture
+def repositories(jobs: Jobs, tmp_path: Path) -> Iterator[Repositories]:
+    """Repositories of the test's namespace; they are deleted afterwards, so that their mirrors are not fetched on."""
+    yield Repositories(jobs, tmp_path)
+    for plural in ("batchjobs", CLAIMS, BATCHES, REPOSITORIES):
+        jobs.http.delete(f"{GROUP}/{jobs.namespace}/{plural}")
 
 
 def delete_all_jobs(http: httpx.Client) -> None:

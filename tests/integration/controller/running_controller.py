@@ -32,6 +32,7 @@ SETTINGS = {
     "HOLDFAST_SWEEP_SECONDS": "1",
     "HOLDFAST_LOG_FORMAT": "json",
     "HOLDFAST_LOG_LEVEL": "debug",
+    "HOLDFAST_GIT_SCHEMES": "http,file",
     "PYTHONWARNINGS": "default",
 }
 
