@@ -90,9 +90,12 @@ def alerts(item: Object) -> list[str]:
     found = {c.get("type"): c for c in view.status(item).get("conditions") or ()}
     bad = [kind for kind in ALERTS if (found.get(kind) or {}).get("status") == "True"]
     told = [f"{kind} ({found[kind]['reason']})" for kind in bad]
-    not_ready = found.get("Ready") is not None and found["Ready"].get("status") != "True"
+    ready = found.get("Ready") or {}
+    not_ready = ready.get("status", "True") != "True"
+    no_branch = ready.get("reason") == "BranchNotFound"
     unsound = found.get("LockSound") is not None and found["LockSound"].get("status") != "True"
-    return [f"NotReady ({found['Ready']['reason']})"] * not_ready + ["LockUnsound"] * unsound + told
+    lacks = [f"NotReady ({ready.get('reason')})"] * not_ready + ["BranchNotFound"] * no_branch
+    return lacks + ["LockUnsound"] * unsound + told
 
 
 def _refresh(session: Session, name: str) -> None:
@@ -102,15 +105,17 @@ def _refresh(session: Session, name: str) -> None:
 
 
 def _operation(item: Object) -> Object | None:
-    """The newest operation and where its run directory is, None before the first."""
+    """The newest operation and where its output is, None before the first."""
     newest = view.status(item).get("operation")
-    if newest is None:
-        return None
-    # The name of an operation follows from its Repository's uid; imported here for its 0.2 s.
-    from controller.reconcile.operations import Operations, Purpose
+    return None if newest is None else {**newest, "output": str(_output(item, int(newest["number"])))}
 
-    operation = str(Operations.name(Purpose.MIRROR, view.uid(item), int(newest["number"])))
-    return {**newest, "id": operation, "output": str(places.home() / "operations" / operation / "output.log")}
+
+def _output(item: Object, number: int) -> Path:
+    """Output of an operation of a Repository or JobBatch: its name follows from the uid."""
+    from controller.reconcile.operations import Operations, Purpose  # imported here for its 0.2 s
+
+    purpose = Purpose.PREPARE if item["kind"] == "JobBatch" else Purpose.MIRROR
+    return places.home() / "operations" / str(Operations.name(purpose, view.uid(item), number)) / "output.log"
 
 
 def _log(item: Object) -> None:
@@ -134,7 +139,8 @@ def _log(item: Object) -> None:
 
 
 def _batches(session: Session, repository: str) -> list[Object]:
-    return [item for item in session.cluster.list("JobBatch") if item["spec"]["repository"] == repository]
+    items = session.cluster.list("JobBatch")  # a list does not say the kind of its items
+    return [{**item, "kind": "JobBatch"} for item in items if item["spec"]["repository"] == repository]
 
 
 def _describe(session: Session, item: Object, wide: bool) -> None:
@@ -170,10 +176,12 @@ def _describe(session: Session, item: Object, wide: bool) -> None:
         click.echo(f"  {headline(line, False)}")
         show(line, wide, now, indent=4)
     tables.heading("Preparations")
-    tables.table_or_none(
-        ("BATCH", "COMMIT", "PHASE", "TRIES", "TOOK", "JOBS", "REASON", "MESSAGE"),
-        [_batch(batch) for batch in _batches(session, view.name(item))],
-    )
+    batches = _batches(session, view.name(item))
+    header = ("BATCH", "COMMIT", "PHASE", "TRIES", "TOOK", "JOBS", "REASON", "MESSAGE")
+    tables.table_or_none(header, [_batch(batch) for batch in batches])
+    for batch in batches:
+        if number := int(view.status(batch).get("number") or 0):
+            click.echo(f"  output of {view.name(batch)}: {tables.plain(_output(batch, number))}")
     show_events(events_of(session, item))
 
 

@@ -30,6 +30,7 @@ def test_the_list(holdfast: Holdfast, repositories: Repositories) -> None:
     """5.1: what a person needs, alerts by their names."""
     repositories.make("docs")
     repositories.make("shop")
+    repositories.status("docs", conditions=[condition("Ready", "BranchNotFound")])
     refreshed = (datetime.now(UTC) - timedelta(minutes=3)).isoformat()
     failing = [
         condition("Ready", "MirrorReady"),
@@ -47,7 +48,7 @@ def test_the_list(holdfast: Holdfast, repositories: Repositories) -> None:
     )
     header, docs, shop = holdfast("repo").stdout.splitlines()
     assert header.split() == ["NAME", "PHASE", "COMMIT", "HOLDER", "REFRESHED", "OK%", "SIZE", "ALERTS"]
-    assert docs.split() == ["docs", "Ready"]
+    assert docs.split() == ["docs", "Ready", "BranchNotFound"]
     assert shop.split() == [
         *("shop", "Ready", "1234567890ab", "anna", "3m", "ago", "50", "3.0", "MiB"),
         *("Failing", "(RemoteUnreachable)"),
@@ -86,6 +87,7 @@ def test_one_is_described(holdfast: Holdfast, repositories: Repositories) -> Non
     assert any(row[:3] == ["2", "Fetch", "Failed"] and row[-3:] == ["RemoteUnreachable", "no", "route"] for row in rows)
     assert any(row[:3] == ["3", "Fetch", "Starting"] and row[-1] == "runs" for row in rows), text
     assert any(row == ["shop-1", "1234567890ab", "Ready", "2", "2.3s", "3"] for row in rows), text
+    assert "output of shop-1: " in text
     assert "docs-1" not in text
     assert "\x1b" not in text
 
