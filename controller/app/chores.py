@@ -25,6 +25,7 @@ def chores(works: Works, settings: Settings) -> tuple[Chore, ...]:
         Chore("adopt", EACH_TICK, partial(follow_adopt, home, ownerless)),
         Chore("disk", DISK_SECONDS, works.disk.look),
         Chore("attempts", settings.sweep_seconds, works.intake.look_at_attempts),
+        Chore("operations", settings.sweep_seconds, works.side.operations.look_again),
         Chore("remember", REMEMBER_SECONDS, works.highest.remember),
         Chore("orphans", ORPHAN_SECONDS, ownerless.sweep, at_once=False),
         Chore("tidy", ORPHAN_SECONDS, partial(tidy, ownerless)),

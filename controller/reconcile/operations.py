@@ -15,10 +15,11 @@ from enum import StrEnum
 from controller.api.keys import Key
 from controller.decisions.inputs import Step, StepState
 from controller.decisions.observed import Evidence, Observation
+from controller.decisions.orphan import is_over
 from controller.errors import Transient
 from controller.executors.base import AttemptId, Executor, LaunchSpec, Limits
 from controller.reconcile.index import AttemptIndex
-from controller.reconcile.workqueue import HIGH, WorkQueue
+from controller.reconcile.workqueue import HIGH, LOW, WorkQueue
 from controller.repositories.cleanup import remove_result
 from controller.repositories.places import Places
 from controller.repositories.requests import Request, outcome
@@ -61,6 +62,8 @@ class Look:
         seen, exit_ = self.observation, self.observation.exit
         match seen.evidence:
             case Evidence.ABSENT | Evidence.GONE:
+                return Step(StepState.ABSENT)
+            case Evidence.LAUNCHING if not seen.supervised:  # cut off in the middle: doing it again does it once
                 return Step(StepState.ABSENT)
             case Evidence.ALIVE | Evidence.LAUNCHING:
                 return Step(StepState.WORKING)
@@ -117,10 +120,12 @@ class Operations:
             Transient: its result cannot be read, or no supervisor be started.
         """
         seen = await self.executor.observe(operation)
-        if seen.evidence in (Evidence.ALIVE, Evidence.LAUNCHING):
+        if is_over(seen):
+            self._owners.pop(operation, None)
+        else:
             self._owners[operation] = owner
-            if not seen.supervised and seen.evidence is Evidence.ALIVE:
-                await self.executor.ensure_supervised(operation)
+        if seen.evidence is Evidence.ALIVE and not seen.supervised:
+            await self.executor.ensure_supervised(operation)
         if seen.processes_left:
             await self.executor.stop(operation, "Sweep", 0.0)
         if seen.evidence is not Evidence.ENDED:
@@ -130,6 +135,14 @@ class Operations:
             return Look(seen, await asyncio.to_thread(outcome, self.places, str(operation), code))
         except OSError as error:
             raise Transient("ResultUnreadable", f"{error.filename or operation}: {error.strerror}") from error
+
+    def look_again(self) -> None:
+        """Wake the owners of all that runs: not every end wakes them.
+
+        The supervisor of an operation that a killed controller was about to start may sign right after `reattach`.
+        """
+        for owner in set(self._owners.values()):
+            self._queue.add(owner, LOW)
 
     async def begin(self, operation: AttemptId, owner: Owner, request: Request) -> None:
         """Start an operation unless it runs or has ended; one that is gone without an end is started again.
@@ -141,7 +154,7 @@ class Operations:
         look = await self.look(operation, owner.key)
         if look.step().state is not StepState.ABSENT:
             return
-        if look.observation.evidence is not Evidence.ABSENT:
+        if look.observation.evidence not in (Evidence.ABSENT, Evidence.LAUNCHING):
             await self.forget(operation)
         self._owners[operation] = owner.key
         self._index.add(operation)
