@@ -7,10 +7,11 @@ message's time limit; it keeps at most 4 KiB of what was answered; no secret is 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -206,13 +207,13 @@ def _reason(code: int) -> str:
 
 
 def _no_answer(error: httpx.TransportError, origin: str) -> Answer:
-    """No whole answer: the reason, and the library's words where they are about the receiver."""
-    cause = error.__cause__
-    while cause is not None and not isinstance(cause, ssl.SSLError):
-        cause = cause.__cause__ or cause.__context__
+    """No whole answer: the reason, and the words of the layer that failed."""
+    causes = list(_causes(error))
+    cause = next((each for each in causes if isinstance(each, ssl.SSLError)), None)
+    words = next((os.strerror(each.errno) for each in causes if isinstance(each, OSError) and each.errno), str(error))
     if isinstance(cause, ssl.SSLCertVerificationError):
         reason, text = "CertificateRefused", f"the certificate of {origin} is not good: {cause.verify_message}"
-    elif isinstance(cause, ssl.SSLError):
+    elif cause is not None:
         reason, text = "TLSFailed", f"no TLS with {origin}: {cause.reason or 'it breaks off'}"
     elif isinstance(error, httpx.ConnectTimeout):
         reason, text = "ConnectTimeout", f"no connection to {origin} in time"
@@ -221,12 +222,20 @@ def _no_answer(error: httpx.TransportError, origin: str) -> Answer:
     elif isinstance(error, httpx.ProxyError):
         reason, text = "ProxyFailed", f"the proxy does not reach {origin}: {error}"
     elif isinstance(error, httpx.ConnectError):
-        reason, text = "ConnectFailed", f"no connection to {origin}: {error}"
+        reason, text = "ConnectFailed", f"no connection to {origin}: {words}"
     elif isinstance(error, httpx.ProtocolError):
         reason, text = "BadAnswer", f"{origin} does not answer as HTTP wants it: {error}"
     else:
-        reason, text = "ConnectionBroken", f"the connection to {origin} broke off: {error}"
+        reason, text = "ConnectionBroken", f"the connection to {origin} broke off: {words}"
     return Answer(Meaning.FAILED, reason, text.rstrip(": "))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The errors below it, from the nearest."""
+    below = error.__cause__ or error.__context__
+    while below is not None:
+        yield below
+        below = below.__cause__ or below.__context__
 
 
 def retry_after(headers: httpx.Headers, now: datetime) -> float | None:

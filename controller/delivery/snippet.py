@@ -17,6 +17,8 @@ def snippet(body: bytes, secrets: Iterable[bytes], limit: int) -> str:
     Args:
         body: beginning of the answer; longer than `limit`, so that a secret at the cut is seen whole.
     """
+    if not body:
+        return ""
     text = body.decode("utf-8", errors="replace")
     for form in sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True):
         text = text.replace(form, HIDDEN)
