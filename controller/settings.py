@@ -5,12 +5,13 @@ A setting is a constant that a person may tune; its unit stands in its name. Eve
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -73,9 +74,39 @@ class Settings(BaseSettings):
     keep_failed_workspaces_seconds: float = Field(
         default=86400, ge=0, description="Workspaces of attempts that did not succeed are removed after this."
     )
+    callback_allow_cidrs: str = Field(
+        default="",
+        description="Networks that callbacks may reach although they are private, loopback or otherwise special, "
+        "comma-separated, such as 10.20.0.0/16.",
+    )
+    callback_allow_hosts: str = Field(
+        default="",
+        pattern=r"^((\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*)(, *|$))*$",
+        description="Names whose addresses may be private, loopback or carrier-grade NAT, comma-separated; "
+        "*.corp.example means all names below it.",
+    )
+    callback_ports: str = Field(
+        default="80,443,8080,8443",
+        pattern=r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$",
+        description="Ports that callbacks may reach; ranges such as 8000-8999 too.",
+    )
+    callback_proxy: SecretStr | None = Field(
+        default=None,
+        description="URL of the HTTP proxy of all callbacks; with it the proxy decides which addresses names may have. "
+        "Proxies of the environment are not used.",
+    )
+    callback_per_host: int = Field(default=4, ge=1, le=256, description="Callbacks sent at once to one host.")
+    callback_total: int = Field(default=64, ge=1, le=1024, description="Callbacks sent at once in all.")
     stop_grace_seconds: float = Field(
         default=20, gt=0, description="On SIGTERM the reconciles in work get this long to finish."
     )
+
+    @field_validator("callback_allow_cidrs")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        for part in filter(None, map(str.strip, text.split(","))):
+            ipaddress.ip_network(part)  # its ValueError names the part
+        return text
 
     @property
     def operations(self) -> Path:

@@ -28,6 +28,8 @@ JITTER = 0.2  # of a step of the schedule, up and down
 MAX_RETRY_AFTER = 24 * 3600.0  # seconds; the longest step of the default schedule
 MAX_TEXT = 1024  # bound of lastAttempt.message in the schema
 
+UNSENT = frozenset({"UrlRefused", "PortRefused", "AddressRefused", "RedirectRefused"})  # reasons of the guard
+
 Notes = tuple[Note, ...]
 Next = tuple[CallbackStatus, Notes]
 
@@ -62,6 +64,13 @@ def meaning_of(code: int) -> Meaning:
     if code in (408, 425, 429):
         return Meaning.BUSY
     return Meaning.REFUSED if 400 <= code < 500 else Meaning.FAILED
+
+
+def showed(code: int | None, reason: str) -> bool | None:
+    """What a recorded try showed of its host: it works, it does not, or (None) nothing."""
+    if code is not None:
+        return meaning_of(code).host_works
+    return None if reason in UNSENT else False
 
 
 @dataclass(frozen=True, slots=True)

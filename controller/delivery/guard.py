@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -147,6 +148,16 @@ class Guard:
 
     def _names(self, host: str) -> bool:
         return any(host == each or (each.startswith("*.") and host.endswith(each[1:])) for each in self.hosts)
+
+
+def origin(url: str) -> str:
+    """What a URL's host is counted by, whether or not it may be asked for."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return url[:255]
+    return f"{(parts.hostname or '').removesuffix('.')}:{port}"
 
 
 def _parts(text: str) -> list[str]:

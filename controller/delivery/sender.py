@@ -212,7 +212,7 @@ def _no_answer(error: httpx.TransportError, origin: str) -> Answer:
     cause = next((each for each in causes if isinstance(each, ssl.SSLError)), None)
     words = next((os.strerror(each.errno) for each in causes if isinstance(each, OSError) and each.errno), str(error))
     if isinstance(cause, ssl.SSLCertVerificationError):
-        reason, text = "CertificateRefused", f"the certificate of {origin} is not good: {cause.verify_message}"
+        reason, text = "CertificateNotTrusted", f"the certificate of {origin} is not good: {cause.verify_message}"
     elif cause is not None:
         reason, text = "TLSFailed", f"no TLS with {origin}: {cause.reason or 'it breaks off'}"
     elif isinstance(error, httpx.ConnectTimeout):
