@@ -15,6 +15,7 @@ from controller.repositories.operations.fetch import pull
 from controller.repositories.operations.git import Git, Secrets
 from controller.repositories.operations.mirror import locked, sound_mirror
 from controller.repositories.operations.outcome import Outcome
+from controller.repositories.operations.stale import remove_stale
 from controller.repositories.orders import Publish
 from controller.repositories.results import Reason
 
@@ -30,6 +31,7 @@ def publish(order: Publish, secrets: Secrets) -> Outcome:
         mirror, facts = sound_mirror(Path(order.repository), order.url)
         if not is_commit(order.commit) or calls.local(mirror).call("cat-file", "-e", f"{order.commit}^{{commit}}")[0]:
             raise Failed(Reason.REF_NOT_FOUND, f"the mirror has no commit {order.commit}")
+        remove_stale(mirror)
         git = calls.remote(mirror, order.url, order.schemes.split(","), order.stall_seconds, secrets)
         message = _push(git, order)
         git.run("pack-refs", "--all")

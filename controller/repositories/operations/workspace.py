@@ -20,6 +20,7 @@ from controller.repositories.operations.durable import put_in_place
 from controller.repositories.operations.failures import Failed
 from controller.repositories.operations.mirror import locked, sound_mirror
 from controller.repositories.operations.outcome import Outcome
+from controller.repositories.operations.stale import remove_stale
 from controller.repositories.orders import Workspace
 from controller.repositories.places import BASES, base_key
 from controller.repositories.results import Reason
@@ -50,6 +51,7 @@ def workspace(order: Workspace) -> Outcome:
         made = _made_before(target)
         if made is None:
             plan = _plan(order)
+            remove_stale(plan.mirror)  # of a push that was killed: it would refuse those of this job
             _check(plan, order)
             with making(target.parent, target.name, order.id) as directory:
                 _build(plan, order, directory)

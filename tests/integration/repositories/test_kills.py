@@ -177,7 +177,7 @@ class Publish(Case):
 
     def check(self) -> None:
         super().check()
-        for lock in (self.home.upstream.bare / "refs").rglob("*.lock"):
+        for lock in self.home.upstream.bare.rglob("*.lock"):
             lock.unlink()  # the remote was killed too, and it is nobody's but the test's
 
     def done(self, result: Result) -> None:

@@ -1,12 +1,9 @@
-"""Clone, fetch and verify: what they leave in place, and what they say about remotes that are not as they should be."""
+"""Clone and fetch: what they leave in place, and what they say about remotes that are not as they should be."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -207,107 +204,3 @@ def test_many_packs_become_few(home: Home) -> None:
     assert len(list(packs.glob("*.pack"))) < 20
     git(home.mirror, "cat-file", "-e", lost)
     git(home.mirror, "cat-file", "-e", blob.strip())
-
-
-def test_verify_of_a_sound_mirror(home: Home) -> None:
-    """5.2: locks and half-written packs of killed processes go; then it is as good as new."""
-    home.clone()
-    left = ["refs/upstream/main.lock", "packed-refs.lock", "objects/pack/tmp_pack_x", "objects/tmp_objdir-incoming-x/y"]
-    for name in left:
-        path = home.mirror / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("left")
-        os.utime(path, (time.time() - 60,) * 2)
-    os.utime(home.mirror / "objects/tmp_objdir-incoming-x", (time.time() - 60,) * 2)
-    result = home.perform(requests.verify, "main")
-    assert result.succeeded and "packed-refs.lock" in result.message, result
-    assert not any((home.mirror / name).exists() for name in left)
-    home.upstream.commit({"z": "1"})
-    home.fetch()
-
-
-def test_verify_spares_a_living_push(home: Home) -> None:
-    """5.2: jobs go on while a new controller verifies: the locks of a live process are not touched."""
-    home.clone()
-    lock = home.mirror / "refs" / "upstream" / "main.lock"
-    lock.write_text("")
-    os.utime(lock, (time.time() - 60,) * 2)
-    program = [sys.executable, "-c", "import sys; print(1, flush=True); sys.stdin.read()"]
-    with subprocess.Popen(program, cwd=home.mirror, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as living:
-        assert living.stdout is not None and living.stdout.readline()
-        assert home.perform(requests.verify, "main").succeeded
-        assert lock.exists()
-        living.kill()
-    assert home.perform(requests.verify, "main").succeeded
-    assert not lock.exists()
-
-
-def _spoil(home: Home, what: str) -> None:
-    """Damage the mirror."""
-    pack = next((home.mirror / "objects" / "pack").glob("*.pack"))
-    match what:
-        case "missing pack":
-            pack.unlink()
-        case "torn pack":
-            pack.chmod(0o600)
-            os.truncate(pack, pack.stat().st_size // 2)
-        case "no facts":
-            (home.mirror / "mirror.json").unlink()
-        case "garbage facts":
-            (home.mirror / "mirror.json").write_text("{")
-        case "no HEAD":
-            (home.mirror / "HEAD").unlink()
-
-
-@pytest.mark.parametrize("what", ["missing pack", "torn pack", "no facts", "garbage facts", "no HEAD"])
-def test_a_corrupt_mirror_is_made_anew(home: Home, what: str) -> None:
-    """5.2: set aside, never used, cloned again; pushes of jobs are brought over where their objects are sound."""
-    home.clone()
-    home.grant(1)
-    workspace = home.workspace()
-    pushed = home.job_commit(workspace, "job")
-    home.push(workspace, "main:work")
-    _spoil(home, what)
-    result = home.perform(requests.verify, "main")
-    failed_as(result, Reason.CORRUPT, ".corrupt.1")
-    assert not home.mirror.exists() and Path(result.set_aside).is_dir()
-    failed_as(home.perform(requests.fetch, home.remote, "main"), Reason.NO_MIRROR)
-    again = home.clone()
-    if what != "no HEAD":
-        assert again.rescued == ("work",) and refs.read_head(home.mirror, "work") == pushed
-        assert not Path(result.set_aside).exists()
-    git(home.mirror, "fsck", "--connectivity-only")
-    git(workspace, "status")
-
-
-def test_a_push_that_cannot_be_saved(home: Home) -> None:
-    """5.2: it is named, and what is left of it stays; the rest goes on."""
-    home.clone()
-    home.grant(1)
-    workspace = home.workspace()
-    lost = home.job_commit(workspace, "lost", "gone\n")
-    home.push(workspace, "main:lost")
-    git(workspace, "reset", "-q", "--hard", "HEAD~1")
-    home.job_commit(workspace, "kept")
-    home.push(workspace, "main:kept")
-    blob = git(home.mirror, "rev-parse", f"{lost}:lost").stdout.strip()
-    (home.mirror / "objects" / blob[:2] / blob[2:]).unlink()
-    result = home.perform(requests.verify, "main")
-    failed_as(result, Reason.CORRUPT, blob)
-    again = home.clone()
-    assert (again.rescued, again.lost) == (("kept",), (".corrupt.1/lost",))
-    assert Path(result.set_aside).is_dir()
-    assert "lost" not in refs.list_refs(home.mirror, refs.HEADS)
-
-
-def test_ref_files_that_a_power_cut_emptied(home: Home) -> None:
-    """5.2: the remote's come back by a fetch; a job's is told."""
-    home.clone()
-    (home.mirror / "refs" / "upstream" / "main").parent.mkdir(parents=True, exist_ok=True)
-    (home.mirror / "refs" / "upstream" / "main").write_bytes(b"")
-    assert home.perform(requests.verify, "main").succeeded
-    assert home.fetch().commit == home.upstream.head()
-    path = home.mirror / "refs" / "heads" / "job"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"")
-    failed_as(home.perform(requests.verify, "main"), Reason.CORRUPT, "refs/heads/job")
