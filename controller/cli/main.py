@@ -30,10 +30,12 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "locks": ("controller.cli.locks", "locks", "Show who holds a repository and who waits for it."),
     "repo": ("controller.cli.repo", "repo", "List repositories, or describe one; have it fetched."),
     "describe": ("controller.cli.describe", "describe", "Show all that is known of a job."),
+    "callbacks": ("controller.cli.callbacks", "callbacks", "List callbacks, describe one; send them again."),
     "cancel": ("controller.cli.change", "cancel", "End jobs for good."),
     "suspend": ("controller.cli.change", "suspend", "Hold jobs back."),
     "resume": ("controller.cli.change", "resume", "Let suspended jobs go on."),
     "decide": ("controller.cli.change", "decide", "Answer for a job that waits for a person."),
+    "webhook-sink": ("controller.cli.webhook_sink", "webhook_sink", "Receive callbacks here, to try them out."),
     "completion": ("controller.cli.completion", "completion", "Print the completion script of a shell."),
 }
 HIDDEN: Mapping[str, tuple[str, str, str]] = {
