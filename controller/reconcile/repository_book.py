@@ -142,9 +142,11 @@ class RepositoryBook:
 
     def _edited(self, before: Want, now: Want | None) -> None:
         """A job that wants something else needs another claim, and what was granted is not what it wants."""
-        if now is not None and (now.repository, now.mode) == (before.repository, before.mode):
+        same = now is not None and (now.repository, now.mode) == (before.repository, before.mode)
+        if same and now is not None and now.attempt == before.attempt:
             return
-        self._scheduler.give_back(_job_uid(before.attempt))
+        if not same:
+            self._scheduler.give_back(_job_uid(before.attempt))
         if (claim := self._claims.get(before.attempt)) is not None:
             self._queue.add(Key("RepositoryLock", before.job.namespace, claim.name), NORMAL)
 

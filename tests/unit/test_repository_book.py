@@ -245,6 +245,18 @@ def test_a_job_that_was_edited_needs_another_claim(bench: Bench) -> None:
     assert bench.pending() == []
 
 
+def test_a_claim_is_woken_when_its_attempt_is_over(bench: Bench) -> None:
+    """5.6: also one whose lock was taken away before: no holder entry goes that would wake it, and it is spent."""
+    spec = {"command": ["true"], "repository": {"name": "shop"}, "retry": {"limit": 1}}
+    attempt = {"id": "uid-job.1", "number": 1, "state": "Running"}
+    bench.repository({"token": 1})
+    bench.tell("BatchJob", "job", spec, {"attempt": attempt})
+    bench.claim_of("job")
+    bench.woken("RepositoryLock")
+    bench.tell("BatchJob", "job", spec, {"attempt": attempt | {"state": "Failed"}})
+    assert bench.woken("RepositoryLock") == {"claim-job"}
+
+
 def holder(name: str, token: int, attempt: str = "") -> Object:
     return {"claim": name, "uid": f"uid-{name}", "mode": "Exclusive", "token": token, "attempt": attempt}
 
