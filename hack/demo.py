@@ -92,7 +92,7 @@ class Demo:
         took = time.monotonic() - self._began
         self.say(f"All is up; the text has {given.size >> 20} MiB.")
         # The tests are to last longer than the outage, which on a slow machine takes as long as this start.
-        return given.with_tests(max(TESTS_SECONDS, 2.5 * took))
+        return given.with_tests(max(TESTS_SECONDS, 1.9 * took))
 
     def _apply(self, given: work.Work) -> None:
         manifests = [*given.manifests(), *self._sharing.manifests()]

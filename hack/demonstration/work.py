@@ -19,7 +19,7 @@ from demonstration.stage import python
 
 QUEUE, QUEUE_LIMIT, SHORT_JOBS = "narrow", 2, 6
 BAD_DELIVERY = "delivery-4.json"
-LEAST_BYTES, MOST_BYTES = 128 * 1024**2, 800 * 1024**2
+LEAST_BYTES, MOST_BYTES = 160 * 1024**2, 800 * 1024**2
 COMPRESS_SECONDS = 20.0  # about this long the compression is to last: longer than the outage
 BLOCK = 4 * 1024**2
 
