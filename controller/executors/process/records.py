@@ -74,9 +74,7 @@ class Attempt:
         """Parse; raises RecordError."""
         read = _Reader("attempt.json", data)
         if read.integer("version") > VERSION:
-            raise NewerRecordError(
-                "attempt.json", "was written by a newer version of Holdfast: use that version"
-            )
+            raise NewerRecordError("attempt.json", "was written by a newer version of Holdfast: use that version")
         return cls(
             id=read.string("id"),
             state_id=read.string("state_id"),
