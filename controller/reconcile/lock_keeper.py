@@ -29,10 +29,12 @@ from controller.executors.base import AttemptId
 from controller.reconcile.lock_sources import known_grants
 from controller.reconcile.parts import Parts
 from controller.reconcile.repository_book import RepositoryBook, RepositoryName
-from controller.repositories.fence import Fence, read_fence, write_fence
+from controller.repositories.fence import Fence, locked_refs, read_fence, write_fence
 from controller.repositories.names import check_attempt
 from controller.repositories.places import Places
 
+UNPROVED = frozenset({"ForceReleased", "GivenOn"})  # reasons of a release without proof that the holder is dead
+PUSH_SECONDS = 0.2  # until refs that a push holds locked are looked at again
 LOOK_SECONDS = 5.0  # jobs that hold are looked at this often: silence has to be noticed
 WAITING_SECONDS = 1.0  # status.lock.waiting is written at most once a second (design 4)
 
@@ -61,6 +63,7 @@ class LockKeeper:
         self._book = book
         self._places = places
         self._heard: dict[str, float] = {}  # attempt or claim uid -> when there was evidence last
+        self._wrested: set[RepositoryName] = set()  # taken from somebody who is not proved dead, refs not looked at yet
         self._written: dict[RepositoryName, float] = {}  # when status.lock.waiting was recorded last
 
     async def decide(self, repository: Repository, conditions: tuple[Condition, ...], now: datetime) -> LockPlan:
@@ -87,12 +90,14 @@ class LockKeeper:
             healed = heal(released.lock, await self._alive(released.lock), floor, now)
             lock = healed.lock or released.lock
         conditions = sound(conditions, healed, repository.metadata.generation, now)
-        lock = grant(lock, self._book.pending(name), now)
-        wake = released.wake_after
+        branches = await self._pushes_in_flight(name, released.gone)
+        if branches is None:
+            lock = grant(lock, self._book.pending(name), now)
+        wake = released.wake_after if branches is None else PUSH_SECONDS
         if lock.holders and wake is None and any(holder.attempt for holder in lock.holders):
             wake = LOOK_SECONDS
         lock, late = self._with_waiting(name, recorded, lock)
-        notes = (*healed.notes, *released.notes)
+        notes = (*healed.notes, *released.notes, *_told(branches))
         return LockPlan(lock, conditions, notes, released.gone, min((w for w in (wake, late) if w), default=None))
 
     async def recorded(self, repository: Repository, gone: tuple[Gone, ...]) -> None:
@@ -120,6 +125,27 @@ class LockKeeper:
             if claim is not None and claim.status.phase is not (ClaimPhase.FENCED if fenced else ClaimPhase.HELD):
                 self._parts.queue.add(Key("RepositoryLock", name[0], holder.claim))
         self._book.fenced(name, frozenset(holder.token for holder in lock.holders if holder.fenced_at is None))
+
+    async def _pushes_in_flight(self, name: RepositoryName, gone: tuple[Gone, ...]) -> list[str] | None:
+        """Branches that a push may still change although its token is refused by now; None: the lock may be given on.
+
+        Asked after the lock was taken from somebody who is not proved dead: a push that had passed the hook holds its
+        refs locked, and a stopped one for as long as it stands still. The fence is closed first, then it is looked.
+        """
+        if any(ended.reason in UNPROVED for ended in gone):
+            self._wrested.add(name)
+            return []
+        if name not in self._wrested:
+            return None
+        mirror = self._places.mirror(*name)
+        try:
+            branches = await asyncio.to_thread(locked_refs, mirror)
+        except OSError as error:
+            raise Transient("MirrorUnreadable", f"{error.filename or mirror}: {error.strerror}") from error
+        if branches:
+            return branches
+        self._wrested.discard(name)
+        return None
 
     # --- observe
 
@@ -221,3 +247,12 @@ def _attempt(holder: Holder) -> AttemptId | None:
 
 def _name(repository: Repository) -> RepositoryName:
     return repository.metadata.namespace, repository.metadata.name
+
+
+def _told(branches: list[str] | None) -> tuple[Note, ...]:
+    if not branches:
+        return ()
+    text = (
+        f"a push of a former holder still has {', '.join(branches[:5])} locked: continue it or end it"
+    )
+    return (Note("PushInFlight", text, warning=True),)
