@@ -19,6 +19,7 @@ from controller.api.repository_use import Push, RepositoryUse
 from controller.decisions import status as step
 from controller.decisions.inputs import RepositoryView, Step, StepState
 from controller.decisions.observed import Evidence, Observation
+from controller.decisions.orphan import is_over
 from controller.errors import Terminal, Transient, Waiting
 from controller.executors.base import AttemptId, LaunchSpec
 from controller.kube.errors import AlreadyExists, NotFound
@@ -27,7 +28,8 @@ from controller.reconcile.lock_sources import carried
 from controller.reconcile.operations import Operations, Owner, Purpose
 from controller.reconcile.parts import Parts
 from controller.reconcile.remotes import Remotes
-from controller.reconcile.repository_book import RepositoryBook, Want
+from controller.reconcile.repository_book import RepositoryBook
+from controller.reconcile.repository_pages import Want
 from controller.repositories import requests
 from controller.repositories.cleanup import remove_workspace
 from controller.repositories.facts import Damaged, read_workspace
@@ -214,15 +216,8 @@ class JobRepositories:
         Raises:
             Waiting: an operation of it still runs; it is being stopped.
         """
+        await self.tidy(job)
         attempt = AttemptId(job.metadata.uid, number)
-        for operation in (_workspace_operation(attempt), _publish_operation(attempt)):
-            seen = await self._operations.executor.observe(operation)
-            if seen.evidence is Evidence.ABSENT:
-                continue
-            if seen.evidence in (Evidence.ALIVE, Evidence.LAUNCHING):
-                await self._operations.stop(operation)
-                raise Waiting("OperationRuns", f"operation {operation} is being stopped", 1.0)
-            await self._operations.forget(operation)
         newest = job.status.attempt
         if newest is not None and newest.number == number and newest.state is AttemptState.SUCCEEDED:
             try:
@@ -230,6 +225,27 @@ class JobRepositories:
             except OSError as error:
                 raise Transient("WorkspaceNotRemoved", f"{error.filename}: {error.strerror}") from error
         self._book.refs_changed((job.metadata.namespace, job.spec.repository.name if job.spec.repository else ""))
+
+    async def tidy(self, job: BatchJob) -> None:
+        """Forget the operations of all attempts that are over, in every pass until they are; stop the ones that run.
+
+        Raises:
+            Waiting: one still runs.
+        """
+        newest, uid = job.status.attempt, job.metadata.uid
+        if job.spec.repository is None or newest is None:
+            return
+        last = newest.number if newest.state.over else newest.number - 1
+        for purpose in (Purpose.WORKSPACE, Purpose.PUBLISH):
+            for number in self._operations.known(purpose, uid) or ():
+                if number <= last:
+                    await self._forget(Operations.name(purpose, uid, number))
+
+    async def _forget(self, operation: AttemptId) -> None:
+        if not is_over(await self._operations.executor.observe(operation)):
+            await self._operations.stop(operation)
+            raise Waiting("OperationRuns", f"operation {operation} is being stopped", 1.0)
+        await self._operations.forget(operation)
 
     def complete(self, spec: LaunchSpec, job: BatchJob) -> LaunchSpec:
         """`spec` with workspace, token, and what a lock record is rebuilt from; as it is for a job without one."""

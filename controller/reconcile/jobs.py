@@ -88,6 +88,7 @@ class JobReconciler:
         if step.finished(job.status):
             self._memory.pop(job.metadata.uid, None)
             parts.evictions.done(job.metadata.uid)
+        await self._repositories.tidy(job)
         return Result(plan.wake_after)
 
     # --- observe
