@@ -28,7 +28,8 @@ from controller.errors import Transient
 from controller.executors.base import AttemptId
 from controller.reconcile.lock_sources import known_grants
 from controller.reconcile.parts import Parts
-from controller.reconcile.repository_book import RepositoryBook, RepositoryName
+from controller.reconcile.repository_book import RepositoryBook
+from controller.reconcile.repository_pages import RepositoryName
 from controller.repositories.fence import Fence, locked_refs, read_fence, write_fence
 from controller.repositories.names import check_attempt
 from controller.repositories.places import Places
@@ -109,7 +110,7 @@ class LockKeeper:
         name, lock = _name(repository), repository.status.lock
         if lock is None:
             return
-        self._book.released(ended.holder.uid for ended in gone)
+        self._book.spent(ended.holder.uid for ended in gone)
         tokens = fence_tokens(lock, lambda holder: self._may_push(repository, holder))
         directory = self._places.repository(*name)
         try:
@@ -252,7 +253,5 @@ def _name(repository: Repository) -> RepositoryName:
 def _told(branches: list[str] | None) -> tuple[Note, ...]:
     if not branches:
         return ()
-    text = (
-        f"a push of a former holder still has {', '.join(branches[:5])} locked: continue it or end it"
-    )
+    text = f"a push of a former holder still has {', '.join(branches[:5])} locked: continue it or end it"
     return (Note("PushInFlight", text, warning=True),)

@@ -13,7 +13,8 @@ from controller.decisions.observed import Evidence
 from controller.decisions.orphan import is_live, is_over
 from controller.executors.base import AttemptId
 from controller.reconcile.parts import Parts
-from controller.reconcile.repository_book import RepositoryBook, RepositoryName
+from controller.reconcile.repository_book import RepositoryBook
+from controller.reconcile.repository_pages import RepositoryName
 
 
 @dataclass(frozen=True, slots=True)
