@@ -257,7 +257,8 @@ class BatchJob(Kind):
         Column("Exit", "integer", ".status.attempt.exitCode"),
         Column("Reason", "string", ".status.reason"),
         Column("Age", "date", ".metadata.creationTimestamp"),
-        Column("ETA", "date", ".status.estimatedStartTime", priority=1),
+        # Not a date: kubectl prints those that are still to come as <invalid>.
+        Column("ETA", "string", ".status.estimatedStartTime", priority=1),
         Column("Started", "date", ".status.attempt.startedAt", priority=1),
         Column("Output", "integer", ".status.output.bytes", priority=1),
     )

@@ -105,7 +105,10 @@ def _alive(
     if not recorded and 0 <= age < host.running_delay:
         return Plan(status, actions, host.running_delay - age)
     if recorded:
-        return Plan(status, actions, active_deadline_left(job, now))
+        told = job_repository.lock_taken(job, status, seen, now)
+        text = f"attempt {number}: its lock was taken away; it runs on, its pushes are refused"
+        lost = () if told is status else (Note("LockTaken", text, warning=True),)
+        return Plan(told, actions, active_deadline_left(job, now), lost)
     new = step.running(job, job_repository.with_commit(status, seen), now, found)
     return Plan(
         new, actions, active_deadline_left(job, now), (Note("Started", f"attempt {number} runs on {host.name}"),)

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import AttemptState, BatchJobStatus
+from controller.api.conditions import is_true
 from controller.api.repository_use import RepositoryUsed
 from controller.decisions import status as step
 from controller.decisions.inputs import Observed, RepositoryView, StepState
@@ -52,6 +53,15 @@ def with_commit(status: BatchJobStatus, seen: Observed) -> BatchJobStatus:
     if view is None or not view.workspace.commit or view.workspace.commit == used.commit:
         return status
     return status.model_copy(update={"repository": used.model_copy(update={"commit": view.workspace.commit})})
+
+
+def lock_taken(job: BatchJob, status: BatchJobStatus, seen: Observed, now: datetime) -> BatchJobStatus:
+    """A running attempt whose lock a person took away, or the policy gave on, is told so."""
+    view = seen.repository
+    if view is None or not view.needs_lock or view.holds is not False or not is_true(status.conditions, "LockGranted"):
+        return status
+    text = "the lock was taken away or given on: pushes of this attempt are refused"
+    return step.mark(job, status, now, ("LockGranted", "False", "TakenAway", text))
 
 
 def before_launch(status: BatchJobStatus, view: RepositoryView, number: int, running_delay: float) -> Plan:

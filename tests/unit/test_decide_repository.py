@@ -1,0 +1,140 @@
+"""What a repository adds to the decision about a job (5.3-5.5): lock, workspace, publication, each state by a row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from controller.api.batchjob import BatchJob
+from controller.api.batchjob_status import AttemptState, Phase
+from controller.api.conditions import find
+from controller.decisions.inputs import Observed, RepositoryView, Step, StepState
+from controller.decisions.job import decide
+from controller.decisions.observed import Evidence, ExitRecord, Observation
+from controller.decisions.plan import Launch, MakeWorkspace, Publish, Void
+from tests.unit.builders import HOST, job
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+WORKING = Step(StepState.WORKING)
+MADE = Step(StepState.DONE, commit="a" * 40)
+ENDED = Observation(Evidence.ENDED, ExitRecord(0, None, "", "", NOW), started_at=NOW)
+
+
+def with_repository() -> BatchJob:
+    return job("one").with_spec(repository={"name": "shop", "push": "Upstream"}).build()
+
+
+def admitted() -> BatchJob:
+    """A job whose attempt 1 is recorded as Starting with token 7."""
+    waiting = with_repository()
+    plan = decide(waiting, Observed(granted=True, repository=RepositoryView(True, 7)), HOST, NOW)
+    assert plan.actions == ()
+    return waiting.model_copy(update={"status": plan.status})
+
+
+def starting(view: RepositoryView, evidence: Evidence = Evidence.ABSENT) -> Observed:
+    return Observed(attempt=Observation(evidence), repository=view)
+
+
+def running() -> BatchJob:
+    made = admitted()
+    alive = Observation(Evidence.ALIVE, started_at=NOW, supervised=True)
+    later = NOW.replace(minute=1)
+    plan = decide(made, Observed(attempt=alive, repository=RepositoryView(True, 7, True, "", MADE)), HOST, later)
+    return made.model_copy(update={"status": plan.status})
+
+
+def test_the_lock_is_recorded_before_the_admission() -> None:
+    """Design 5: Repository first, BatchJob second."""
+    waiting = with_repository()
+    plan = decide(waiting, Observed(granted=True, repository=RepositoryView(True, None)), HOST, NOW)
+    assert plan.status is waiting.status
+    status = admitted().status
+    assert status.attempt is not None and status.attempt.lock_token == 7
+    granted = find(status.conditions, "LockGranted")
+    assert granted is not None and granted.status == "True"
+
+
+@pytest.mark.parametrize(
+    ("holds", "workspace", "actions"),
+    [
+        (True, Step(StepState.ABSENT), (MakeWorkspace(1),)),
+        (True, WORKING, ()),
+        (True, Step(StepState.UNKNOWN, message="?"), ()),
+        (True, MADE, (Launch(1),)),
+        (None, MADE, ()),
+    ],
+)
+def test_the_workspace_is_made_before_the_launch(
+    holds: bool | None, workspace: Step, actions: tuple[object, ...]
+) -> None:
+    """5.3, 5.4: and without a record of the lock nothing is begun."""
+    plan = decide(admitted(), starting(RepositoryView(True, 7, holds, "", workspace)), HOST, NOW)
+    assert plan.actions == actions
+    assert plan.wake_after is not None
+
+
+def test_a_lock_that_was_taken_away_before_the_start_ends_the_attempt() -> None:
+    """5.4: it is voided, costs nothing, and the job stands in line again."""
+    made = admitted()
+    view = RepositoryView(True, 7, False, "", MADE)
+    plan = decide(made, starting(view), HOST, NOW)
+    assert [type(action) for action in plan.actions] == [Void]
+    over = decide(made, starting(view, Evidence.NEVER_STARTED), HOST, NOW)
+    assert over.status.attempt is not None and over.status.attempt.state is AttemptState.NEVER_STARTED
+    assert over.status.phase is Phase.QUEUED and over.status.failures == 0
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_a_workspace_that_cannot_be_made_fails_the_attempt(final: bool) -> None:
+    """5.3: with the operation's own reason."""
+    made, failed = admitted(), Step(StepState.FAILED, "RefNotFound", "no such ref", final)
+    view = RepositoryView(True, 7, True, "", failed)
+    assert [type(action) for action in decide(made, starting(view), HOST, NOW).actions] == [Void]
+    over = decide(made, starting(view, Evidence.NEVER_STARTED), HOST, NOW)
+    assert over.status.phase is Phase.FAILED and over.status.reason == "RefNotFound"
+
+
+def test_the_commit_is_recorded_with_running() -> None:
+    """5.3: no write of its own."""
+    used = running().status.repository
+    assert used is not None and used.commit == "a" * 40
+
+
+def test_a_running_job_is_told_that_its_lock_was_taken() -> None:
+    """5.4: once; it runs on."""
+    made = running()
+    alive = Observation(Evidence.ALIVE, started_at=NOW, supervised=True)
+    seen = Observed(attempt=alive, repository=RepositoryView(True, 7, False, "", MADE))
+    plan = decide(made, seen, HOST, NOW.replace(minute=2))
+    told = find(plan.status.conditions, "LockGranted")
+    assert told is not None and (told.status, told.reason) == ("False", "TakenAway")
+    assert [note.reason for note in plan.notes] == ["LockTaken"] and plan.actions == ()
+    again = decide(made.model_copy(update={"status": plan.status}), seen, HOST, NOW.replace(minute=3))
+    assert again.status == plan.status and again.notes == ()
+
+
+def test_success_waits_for_its_publication() -> None:
+    """5.5: published while the lock is held; what could not be published is no success."""
+    made, view = running(), RepositoryView(True, 7, True, "", MADE, Step(StepState.ABSENT))
+    first = decide(made, Observed(attempt=ENDED, repository=view), HOST, NOW)
+    assert first.actions == (Publish(1),) and first.status.phase is Phase.RUNNING
+    made = made.model_copy(update={"status": first.status})
+    under_way = decide(made, Observed(attempt=ENDED, repository=replace(view, publication=WORKING)), HOST, NOW)
+    assert under_way.status == first.status and under_way.actions == ()
+    published = Step(StepState.DONE, commit="b" * 40)
+    done = decide(made, Observed(attempt=ENDED, repository=replace(view, publication=published)), HOST, NOW)
+    assert done.status.phase is Phase.SUCCEEDED
+    assert done.status.repository is not None and done.status.repository.published == "b" * 40
+    refused = Step(StepState.FAILED, "NonFastForward", "the remote moved on", final=True)
+    over = decide(made, Observed(attempt=ENDED, repository=replace(view, publication=refused)), HOST, NOW)
+    assert over.status.phase is Phase.FAILED and over.status.reason == "NonFastForward"
+
+
+def test_nothing_to_publish() -> None:
+    """5.5: a job that pushed nothing has succeeded."""
+    view = RepositoryView(True, 7, True, "", MADE, None)
+    plan = decide(running(), Observed(attempt=ENDED, repository=view), HOST, NOW)
+    assert plan.status.phase is Phase.SUCCEEDED
