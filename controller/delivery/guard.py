@@ -99,7 +99,8 @@ class Guard:
         except (httpx.InvalidURL, UnicodeError) as error:
             raise Refused("UrlRefused", f"the URL cannot be read: {error}") from error
         address = parse(host)
-        target = Target(url, host, url.port or (443 if url.scheme == "https" else 80), address)
+        port = url.port if url.port is not None else 443 if url.scheme == "https" else 80
+        target = Target(url, host, port, address)
         if address is None:
             self._check_name(host)
         if not any(target.port in each for each in self.ports):
