@@ -46,11 +46,13 @@ class Receiver:
 
     Args:
         connections: how many were made to it.
+        closed: how many of them it has ended.
     """
 
     port: int
     host: str = "127.0.0.1"
     connections: int = 0
+    closed: int = 0
     requests: list[Request] = field(default_factory=list)
 
     @property
@@ -80,6 +82,7 @@ async def listening(
                     await writer.drain()
         open_now.discard(writer)
         writer.close()
+        receiver.closed += 1
 
     server = await asyncio.start_server(serve, host, 0, ssl=tls)
     receiver.port = server.sockets[0].getsockname()[1]
