@@ -42,8 +42,10 @@ PERMANENT = frozenset(
         "UnsupportedObjectFormat",
     }
 )
-# Ends that nobody tidied up after: lock files and partial packs may be left.
-UNTIDY = frozenset({LOST, NO_EVIDENCE, CUT_OFF, "DeadlineExceeded", "Stopped", "OutputLimit", "MemoryLimit", "Sweep"})
+# Ends that nobody tidied up after: lock files and partial packs may be left, or git found the mirror damaged.
+UNTIDY = frozenset(
+    {LOST, NO_EVIDENCE, CUT_OFF, "DeadlineExceeded", "Stopped", "OutputLimit", "MemoryLimit", "Sweep", "Corrupt"}
+)
 
 PHASES = {
     OperationType.CLONE: RepositoryPhase.CLONING,
