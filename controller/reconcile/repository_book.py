@@ -96,7 +96,7 @@ class RepositoryBook(RepositoryPages):
             for claim in line.finish():
                 self.entry(name).pending[claim.uid] = claim
         for name in self.dirty | self._lines.keys():
-            if self.pending(name) or self.over(name):
+            if self.pending(name) or self.over(name) or self.unused(name):
                 self._queue.add(Key("Repository", *name), HIGH)
         self.dirty.clear()
 

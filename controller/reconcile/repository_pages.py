@@ -148,6 +148,15 @@ class RepositoryPages:
         lock = self.lock(name)
         return tuple(h for h in (lock.holders if lock else ()) if h.attempt and self.record(h) is Record.OVER)
 
+    def unused(self, name: RepositoryName) -> bool:
+        """Whether a recorded grant is of a job that gave its slot back: it was held back, suspended or canceled."""
+        lock = self.lock(name)
+        return any(
+            self.record(h) is Record.NOT_ADMITTED and not self._scheduler.granted(job_uid(h.attempt))
+            for h in (lock.holders if lock else ())
+            if h.attempt
+        )
+
     def record(self, holder: Holder) -> Record:
         """What the recorded status of the holder's job says; UNKNOWN where the job is not in the store."""
         job = self.job(holder)

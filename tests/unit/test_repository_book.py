@@ -193,6 +193,17 @@ def test_a_released_grant_that_was_not_used_is_asked_for_again(bench: Bench) -> 
     assert bench.pending() == ["claim-job"]
 
 
+def test_a_grant_that_is_given_back_is_taken_back(bench: Bench) -> None:
+    """5.4, 2.4: a job that was granted the lock and then suspended does not keep others waiting for a look at it."""
+    bench.repository({"token": 3, "holders": [holder("claim-job", 3, "uid-job.1")]})
+    bench.job("job")
+    bench.claim_of("job")
+    bench.woken("Repository")
+    spec = {"command": ["true"], "repository": {"name": "shop"}, "suspend": True}
+    bench.tell("BatchJob", "job", spec)
+    assert bench.woken("Repository") == {"shop"}
+
+
 def test_more_push_than_the_repository_allows(bench: Bench) -> None:
     """Issue 4, push policy: it is told why, and nobody behind it waits for it."""
     bench.repository(push="Mirror")

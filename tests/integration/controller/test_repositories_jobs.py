@@ -262,3 +262,20 @@ def held_operations(controller: RunningController, repositories: Repositories) -
         yield
     finally:
         os.close(fd)
+
+
+def test_a_job_that_cannot_start_holds_nobody_up(
+    controller: RunningController, repositories: Repositories, jobs: Jobs
+) -> None:
+    """5.4: a granted job whose Secret is missing gives the lock back at once, and does not lose its place for ever."""
+    repositories.ready()
+    repositories.job("poor", repositories.note("poor"), envFrom=[{"secretRef": {"name": "missing"}}])
+    jobs.phase("poor", "Queued", reason="EnvironmentNotFound")
+    began = datetime.now(UTC)
+    for n in range(4):
+        repositories.job(f"job-{n}", repositories.note(f"job-{n}"))
+        jobs.finished(f"job-{n}", "Succeeded")
+    assert (datetime.now(UTC) - began).total_seconds() < 20
+    jobs.secret("missing", key="value")
+    jobs.finished("poor", "Succeeded")
+    assert repositories.notes() == [*(f"job-{n}" for n in range(4)), "poor"]
