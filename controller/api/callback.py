@@ -171,8 +171,8 @@ class Callback(Kind):
         Column("Tries", "integer", ".status.attempts"),
         Column("Code", "integer", ".status.lastAttempt.code"),
         Column("Reason", "string", ".status.lastAttempt.reason"),
-        Column("Next", "date", ".status.nextAttemptAt"),
         Column("Age", "date", ".metadata.creationTimestamp"),
+        Column("Next", "string", ".status.nextAttemptAt", priority=1),  # kubectl shows no date that is to come
         Column("Id", "string", ".spec.id", priority=1),
         Column("URL", "string", ".spec.url", priority=1),
     )

@@ -68,7 +68,8 @@ class CallbackTimeout(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = tuple(
         Rule(
-            f"duration(self.{field}) >= duration('100ms') && duration(self.{field}) <= duration('{limit}')",
+            f"!has(self.{field}) || "
+            f"(duration(self.{field}) >= duration('100ms') && duration(self.{field}) <= duration('{limit}'))",
             f"timeout.{field} is between 100ms and {limit}",
             field,
         )
