@@ -12,6 +12,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from controller.api.batchjob_status import BatchJobStatus
+from controller.api.callback_use import MAX_CALLBACKS, CallbackUse
 from controller.api.crd import Column, Rule
 from controller.api.kind import Kind
 from controller.api.model import Model
@@ -224,8 +225,15 @@ class BatchJobSpec(Model):
     )
     cancel: bool = Field(default=False, description="End the job for good; cannot be unset.")
     decision: Decision | None = Field(default=None, description="A person's answer to the condition NeedsDecision.")
+    callbacks: tuple[CallbackUse, ...] = Field(
+        default=(),
+        description="Who is told of the job by HTTP.",
+        max_length=MAX_CALLBACKS,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
     ttl_after_finished: Duration | None = Field(
-        default=None, description="The object is deleted this long after its end; unset: kept."
+        default=None,
+        description="The object is deleted this long after its end and that of its last delivery; unset: kept.",
     )
 
 

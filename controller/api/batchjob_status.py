@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from controller.api.callback_use import MAX_DELIVERIES, DeliveryRecord
 from controller.api.conditions import Condition
 from controller.api.model import Model, Time
 from controller.api.repository_use import RepositoryUsed
@@ -106,4 +107,10 @@ class BatchJobStatus(Model):
     decided: int = Field(default=0, description="Number of the attempt whose spec.decision was carried out.", ge=0)
     finished_at: Time | None = Field(default=None, description="When the job ended.")
     repository: RepositoryUsed | None = Field(default=None, description="What is known of its repository.")
+    deliveries: tuple[DeliveryRecord, ...] = Field(
+        default=(),
+        description="What callbacks have to be told, recorded with what it tells of.",
+        max_length=MAX_DELIVERIES,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]},
+    )
     output: Output | None = Field(default=None, description="Output of the newest attempt.")

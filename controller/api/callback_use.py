@@ -68,6 +68,7 @@ class CallbackTimeout(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = tuple(
         Rule(
+            # The default `{}` of the whole is judged before those of its fields are there.
             f"!has(self.{field}) || "
             f"(duration(self.{field}) >= duration('100ms') && duration(self.{field}) <= duration('{limit}'))",
             f"timeout.{field} is between 100ms and {limit}",

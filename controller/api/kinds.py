@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controller.api.batchjob import BatchJob
+from controller.api.callback import Callback
 from controller.api.jobbatch import JobBatch
 from controller.api.jobqueue import JobQueue
 from controller.api.kind import Kind
@@ -11,7 +12,7 @@ from controller.api.repository import Repository
 from controller.api.repositorylock import RepositoryLock
 
 MODELS: dict[str, type[Kind]] = {
-    model.names.kind: model for model in (JobQueue, Repository, RepositoryLock, JobBatch, BatchJob)
+    model.names.kind: model for model in (JobQueue, Repository, RepositoryLock, JobBatch, Callback, BatchJob)
 }
 
 if tuple(MODELS) != KINDS:

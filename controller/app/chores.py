@@ -25,10 +25,11 @@ def chores(works: Works, settings: Settings) -> tuple[Chore, ...]:
         Chore("adopt", EACH_TICK, partial(follow_adopt, home, ownerless)),
         Chore("disk", DISK_SECONDS, works.disk.look),
         Chore("attempts", settings.sweep_seconds, works.intake.look_at_attempts),
-        Chore("operations", settings.sweep_seconds, works.side.operations.look_again),
+        Chore("operations", settings.sweep_seconds, works.sides.repositories.operations.look_again),
         Chore("remember", REMEMBER_SECONDS, works.highest.remember),
         Chore("orphans", ORPHAN_SECONDS, ownerless.sweep, at_once=False),
         Chore("tidy", ORPHAN_SECONDS, partial(tidy, ownerless)),
         Chore(RECHECK, settings.relist_seconds, partial(recheck_store, parts), at_once=False),
         Chore("gauges", EACH_TICK, partial(observe_gauges, parts, ownerless, works.workers)),
+        Chore("callback gauges", EACH_TICK, works.sides.callbacks.observe_metrics),
     )

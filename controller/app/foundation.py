@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from controller.kube.store import Store
+from controller.reconcile.callback_book import CallbackBook
 from controller.reconcile.index import AttemptIndex
+from controller.reconcile.job_deliveries import DroppedCallbacks
 from controller.reconcile.mirrors import resolver
 from controller.reconcile.repository_book import RepositoryBook
 from controller.reconcile.scheduler import Scheduler
@@ -34,6 +36,8 @@ class Foundation:
     index: AttemptIndex
     scheduler: Scheduler
     book: RepositoryBook
+    callbacks: CallbackBook
+    dropped: DroppedCallbacks
 
 
 def lay(settings: Settings) -> Foundation:
@@ -53,4 +57,6 @@ def lay(settings: Settings) -> Foundation:
         index=index,
         scheduler=scheduler,
         book=book,
+        callbacks=CallbackBook(),
+        dropped=DroppedCallbacks(),
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from controller.api.batchjob import BatchJob
+from controller.api.callback import Callback
 from controller.api.jobbatch import JobBatch
 from controller.api.jobqueue import JobQueue
 from controller.api.keys import Key
@@ -17,6 +18,7 @@ from controller.api.kind import Kind
 from controller.api.repository import Repository
 from controller.api.repositorylock import RepositoryLock
 from controller.app.foundation import Foundation
+from controller.app.sides import Sides
 from controller.kube.store import Change
 from controller.reconcile.batches import BatchReconciler
 from controller.reconcile.census import Census
@@ -25,7 +27,6 @@ from controller.reconcile.jobs import JobReconciler
 from controller.reconcile.parts import Parts
 from controller.reconcile.queues import QueueReconciler
 from controller.reconcile.repositories import RepositoryReconciler
-from controller.reconcile.repository_side import RepositorySide
 from controller.reconcile.workers import Reconcile, Result
 
 Listener = Callable[[Change], None]
@@ -49,7 +50,7 @@ class Handled:
 
     model: type[Kind]
     listeners: tuple[Callable[[Foundation], Listener], ...]
-    reconciler: Callable[[Parts, RepositorySide], Reconciler]
+    reconciler: Callable[[Parts, Sides], Reconciler]
 
 
 def _schedule(base: Foundation) -> Listener:
@@ -64,17 +65,31 @@ def _count(base: Foundation) -> Listener:
     return Census(base.metrics).observe
 
 
-def _repositories(parts: Parts, side: RepositorySide) -> Reconciler:
+def _callbacks(base: Foundation) -> Listener:
+    return base.callbacks.observe
+
+
+def _dropped(base: Foundation) -> Listener:
+    return base.dropped.observe
+
+
+def _repositories(parts: Parts, sides: Sides) -> Reconciler:
+    side = sides.repositories
     return RepositoryReconciler(parts, side.book, side.operations, side.remotes, side.max_transfers)
+
+
+def _jobs(parts: Parts, sides: Sides) -> Reconciler:
+    return JobReconciler(parts, sides.repositories.jobs, sides.deliveries)
 
 
 HANDLED = (
     Handled(JobQueue, (_schedule,), lambda parts, _: QueueReconciler(parts)),
     Handled(Repository, (_book,), _repositories),
     Handled(RepositoryLock, (_book,), lambda parts, _: ClaimReconciler(parts)),
-    Handled(JobBatch, (_book,), lambda parts, side: BatchReconciler(parts, side.operations)),
+    Handled(JobBatch, (_book,), lambda parts, sides: BatchReconciler(parts, sides.repositories.operations)),
+    Handled(Callback, (_callbacks, _dropped), lambda _, sides: sides.callbacks),
     # The book before the scheduler, which asks it.
-    Handled(BatchJob, (_book, _schedule, _count), lambda parts, side: JobReconciler(parts, side.jobs)),
+    Handled(BatchJob, (_book, _schedule, _count), _jobs),
 )
 
 
@@ -85,6 +100,6 @@ def listen(base: Foundation) -> None:
             base.store.listen(listener(base), handled.model.names.kind)
 
 
-def reconcilers(parts: Parts, side: RepositorySide) -> dict[str, Reconcile]:
+def reconcilers(parts: Parts, sides: Sides) -> dict[str, Reconcile]:
     """Make the reconciler of each kind."""
-    return {handled.model.names.kind: handled.reconciler(parts, side).reconcile for handled in HANDLED}
+    return {handled.model.names.kind: handled.reconciler(parts, sides).reconcile for handled in HANDLED}

@@ -28,6 +28,7 @@ from controller.settings import Settings
 from controller.web.server import Server
 from controller.web.views import queue_rows
 
+LAND_SECONDS = 5.0  # for the callbacks that are being sent when it stops
 FLUSH_SECONDS = 2.0  # for the Events that wait when it stops
 
 _log = structlog.get_logger("controller.app")
@@ -76,7 +77,7 @@ class App:
 
     async def _start(self, works: Works) -> None:
         await works.gits.reattach()
-        await works.side.operations.load()
+        await works.sides.repositories.operations.load()
         await works.executor.reattach()
         await first_pass(works.parts, works.intake, works.ownerless)
         works.stopwatch.filled()
@@ -90,14 +91,18 @@ class App:
         self._background.start(self._base.scheduler.run(), "scheduler")
         self._background.start(upkeep.run(), "upkeep")
         repositories = RepositoryChores(
-            works.parts, works.side.operations, self._settings.keep_failed_workspaces_seconds
+            works.parts, works.sides.repositories.operations, self._settings.keep_failed_workspaces_seconds
         )
         self._background.start(repositories.run(), "repository-chores")
         self._background.start(self._watch(works, upkeep), "watch")
 
     async def _stop(self, works: Works) -> None:
         _log.info("stopping: running jobs go on")
+        cut_off = await works.sides.callbacks.land(LAND_SECONDS)
+        if cut_off:
+            _log.info("callbacks were cut off: they are sent again after the next start", count=cut_off)
         await works.workers.stop(self._settings.stop_grace_seconds)
+        await works.sides.sender.aclose()
         await works.parts.events.flush(FLUSH_SECONDS)
         await self._background.cancel()
         works.highest.remember()

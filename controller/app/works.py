@@ -12,6 +12,7 @@ from pathlib import Path
 
 from controller.app.foundation import Foundation
 from controller.app.kinds import reconcilers
+from controller.app.sides import Sides, sides
 from controller.decisions.inputs import Host
 from controller.executors.base import AttemptId
 from controller.executors.process.executor import ProcessExecutor
@@ -25,7 +26,6 @@ from controller.reconcile.orphans import OrphanReconciler
 from controller.reconcile.ownerless import Ownerless
 from controller.reconcile.parts import Parts
 from controller.reconcile.record import StatusWriter
-from controller.reconcile.repository_side import RepositorySide, repository_side
 from controller.reconcile.router import Router
 from controller.reconcile.workers import Workers
 from controller.recovery.chores import HighestVersion
@@ -45,7 +45,7 @@ class Works:
     parts: Parts
     executor: ProcessExecutor
     gits: ProcessExecutor
-    side: RepositorySide
+    sides: Sides
     intake: Intake
     ownerless: Ownerless
     stopwatch: Stopwatch
@@ -62,15 +62,15 @@ def put_together(base: Foundation, api: Api, joined: Joined) -> Works:
     parts = _parts(base, api, executor, identity.state_id, output)
     ownerless = Ownerless(parts)
     gits = ProcessExecutor(settings.operations, identity.state_id, settings.sweep_seconds, home="private")
-    side = repository_side(parts, base.book, gits, settings)
-    router = Router({**reconcilers(parts, side), ATTEMPT: OrphanReconciler(parts, ownerless).reconcile})
+    both = sides(base, parts, gits)
+    router = Router({**reconcilers(parts, both), ATTEMPT: OrphanReconciler(parts, ownerless).reconcile})
     stopwatch = Stopwatch(base.metrics, base.queue, lambda: bool(base.scheduler.closed_for))
     stopwatch.listed(joined.listed_at, joined.list_cpu_seconds)
     return Works(
         parts=parts,
         executor=executor,
         gits=gits,
-        side=side,
+        sides=both,
         intake=Intake(base.store, base.queue, base.scheduler, parts.writer),
         ownerless=ownerless,
         stopwatch=stopwatch,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
+from controller.api.callback_use import DeliveryState
 from controller.decisions.observed import Observation
 from controller.errors import HoldfastError
 
@@ -96,6 +98,8 @@ class Observed:
         evict: why the attempt has to stop for the sake of the others (OutputLimit: the disk is filling), or "".
         error: what the last action for this job failed with.
         repository: what it needs of its repository, None for a job without one.
+        deliveries: how pending deliveries ended, by id.
+        delivered_at: when the last delivery ended, None where none did.
         output: where the newest attempt's output is, as `host:path`.
     """
 
@@ -112,4 +116,6 @@ class Observed:
     evict: str = ""
     error: HoldfastError | None = None
     repository: RepositoryView | None = None
+    deliveries: Mapping[str, DeliveryState] = field(default_factory=dict)
+    delivered_at: datetime | None = None
     output: str = ""

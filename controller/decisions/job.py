@@ -20,6 +20,7 @@ from controller.decisions.job_repository import awaits_lock, locked, with_batch
 from controller.decisions.observed import Evidence
 from controller.decisions.outcome import ACTIVE_DEADLINE, suspended
 from controller.decisions.plan import Delete, Launch, Note, Plan
+from controller.decisions.told import told, undelivered
 from controller.decisions.validate import invalid
 
 # An attempt that ended so is the end of its job, also where somebody took the conditions away.
@@ -50,7 +51,8 @@ def decide(job: BatchJob, seen: Observed, host: Host, now: datetime) -> Plan:
         host: where attempts run.
         now: wall clock, timezone-aware UTC.
     """
-    plan = _finished(job, now) if step.finished(job.status) else _unfinished(job, seen, host, now)
+    plan = _finished(job, seen, now) if step.finished(job.status) else _unfinished(job, seen, host, now)
+    plan = replace(plan, status=told(job, plan.status, seen))
     if plan.status is not job.status and step.finished(plan.status) and job.spec.ttl_after_finished is not None:
         return replace(plan, wake_after=duration_seconds(job.spec.ttl_after_finished))
     return plan
@@ -123,12 +125,15 @@ def counters(status: BatchJobStatus) -> dict[str, str]:
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
-def _finished(job: BatchJob, now: datetime) -> Plan:
-    ended_at = job.status.finished_at
+def _finished(job: BatchJob, seen: Observed, now: datetime) -> Plan:
+    status = told(job, job.status, seen)
+    if undelivered(status):
+        return Plan(status)  # its end wakes the job
+    ended_at = max((at for at in (job.status.finished_at, seen.delivered_at) if at is not None), default=None)
     if job.spec.ttl_after_finished is None or ended_at is None:
-        return Plan(job.status)
+        return Plan(status)
     left = duration_seconds(job.spec.ttl_after_finished) - (now - ended_at).total_seconds()
-    return Plan(job.status, wake_after=left) if left > 0 else Plan(job.status, actions=(Delete(),))
+    return Plan(status, wake_after=left) if left > 0 else Plan(status, actions=(Delete(),))
 
 
 def _end(job: BatchJob, status: BatchJobStatus, now: datetime, phase: Phase, reason: str, message: str) -> Plan:

@@ -34,6 +34,7 @@ from controller.executors.base import AttemptId
 from controller.kube.events import EventType, Reference
 from controller.reconcile.census import Census
 from controller.reconcile.environment import Environment, resolve
+from controller.reconcile.job_deliveries import JobDeliveries
 from controller.reconcile.job_repositories import JobRepositories
 from controller.reconcile.launch import launch_spec
 from controller.reconcile.parts import Parts
@@ -54,8 +55,9 @@ class _Memory:
 class JobReconciler:
     """Called by the workers with a key, never twice at once for the same job."""
 
-    def __init__(self, parts: Parts, repositories: JobRepositories) -> None:
+    def __init__(self, parts: Parts, repositories: JobRepositories, deliveries: JobDeliveries) -> None:
         self._parts = parts
+        self._deliveries = deliveries
         self._repositories = repositories
         self._census = Census(parts.metrics)
         self._places = PlaceFinder(parts.api, parts.store, parts.scheduler, parts.events)
@@ -83,6 +85,7 @@ class JobReconciler:
         await self._repositories.stand_in_line(job)
         # What runs is known and recorded; an action that fails for long must not keep all the others waiting.
         parts.scheduler.accounted(key)
+        await self._deliveries.make(job)
         if not await self._act(job, plan, environment):
             return Result(0.0)
         if step.finished(job.status):
@@ -95,8 +98,9 @@ class JobReconciler:
 
     async def _observe(self, job: BatchJob) -> tuple[Observed, Environment | None]:
         parts, uid = self._parts, job.metadata.uid
+        deliveries, delivered_at = self._deliveries.seen(job)
         if step.finished(job.status):
-            return Observed(), None
+            return Observed(deliveries=deliveries, delivered_at=delivered_at), None
         known = parts.index.known(uid)
         attempt = self._newest(job, known)
         observation = await parts.executor.observe(attempt) if attempt is not None else None
@@ -122,6 +126,7 @@ class JobReconciler:
             position=position,
             look_again=again,
             eta=eta,
+            deliveries=deliveries,
             evict=parts.evictions.reason(uid),
             repository=await self._repositories.view(job, observation),
             error=error if attempt is not None and attempt.number == failed else None,

@@ -11,6 +11,7 @@ import platform
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from controller.api.names import KINDS
+from controller.telemetry.callback_metrics import CallbackMetrics
 from controller.telemetry.registered import Registered
 from controller.telemetry.repository_metrics import RepositoryMetrics
 
@@ -66,6 +67,7 @@ class Metrics(Registered):
     def __init__(self, version: str = "unknown") -> None:
         super().__init__(CollectorRegistry())
         self.repositories = RepositoryMetrics(self.registry)
+        self.callbacks = CallbackMetrics(self.registry)
         ProcessCollector(registry=self.registry)
         self._queues: set[str] = set()
         self._others: dict[str, tuple[int, int]] = {}

@@ -28,6 +28,7 @@ from controller.reconcile.evictions import Evictions
 from controller.reconcile.first_pass import first_pass
 from controller.reconcile.index import ATTEMPT, AttemptIndex
 from controller.reconcile.intake import Intake
+from controller.reconcile.job_deliveries import DroppedCallbacks, JobDeliveries
 from controller.reconcile.job_repositories import JobRepositories
 from controller.reconcile.jobs import JobReconciler
 from controller.reconcile.merge import difference
@@ -163,7 +164,7 @@ class CheckedJobs(JobReconciler):
     """The real one; what it decided is checked before it is recorded."""
 
     def __init__(self, parts: Parts, repositories: JobRepositories, world: World) -> None:
-        super().__init__(parts, repositories)
+        super().__init__(parts, repositories, JobDeliveries(parts, DroppedCallbacks()))
         self._world = world
         self._looked = Observed()
 

@@ -82,7 +82,7 @@ def test_definition_of_a_kind() -> None:
     assert definition["spec"]["names"]["shortNames"] == ["bj"]
     assert definition["spec"]["names"]["categories"] == ["holdfast"]
     assert version["subresources"] == {"status": {}}
-    assert {"name": "ETA", "type": "date", "jsonPath": ".status.estimatedStartTime", "priority": 1} in version[
+    assert {"name": "ETA", "type": "string", "jsonPath": ".status.estimatedStartTime", "priority": 1} in version[
         "additionalPrinterColumns"
     ]
     assert version["schema"]["openAPIV3Schema"]["properties"]["metadata"] == {"type": "object"}
