@@ -58,6 +58,12 @@ FLAGS = (
     option("--output-bytes", metavar="QUANTITY", help="Size of the output at which the attempt ends."),
     option("--on-lost", type=click.Choice(["Restart", "Fail", "Manual"]), help="What follows a lost attempt."),
     option("--loss-limit", type=int, metavar="N", help="How many lost attempts are followed by another one."),
+    click.option(
+        "--callback",
+        multiple=True,
+        metavar="secret/OBJECT/KEY=URL",
+        help="Tell URL of the job's end, signed with one key of a Secret.",
+    ),
     option("--ttl", metavar="DURATION", help="Delete the object this long after its end."),
     click.option("--suspend", is_flag=True, help="Create it held back, to be started by `resume`."),
     click.option("-l", "--label", multiple=True, metavar="KEY=VALUE", help="Label of the object."),
@@ -120,6 +126,7 @@ def _spec(given: dict[str, Any]) -> Manifest:
         "onLost": given["on_lost"],
         "lossLimit": given["loss_limit"],
         "suspend": given["suspend"] or None,
+        "callbacks": [_callback(number, text) for number, text in enumerate(given["callback"], start=1)],
         "ttlAfterFinished": given["ttl"],
     }
     return {key: value for key, value in fields.items() if value is not None and value not in ([], {})}
@@ -157,6 +164,14 @@ def _key(text: str) -> Manifest:
     kind, obj, key = _parts("--env-key", text, place, 3)
     reference = "secretKeyRef" if kind == "secret" else "configMapKeyRef"
     return {"name": name, "valueFrom": {reference: {"name": obj, "key": key}}}
+
+
+def _callback(number: int, text: str) -> Manifest:
+    place, url = _pair("--callback", text)
+    kind, obj, key = _parts("--callback", text, place, 3)
+    if kind != "secret":
+        raise click.UsageError(f"--callback {text}: what it is signed with is in a Secret: secret/OBJECT/KEY=URL")
+    return {"name": f"callback-{number}", "url": url, "secretRef": {"name": obj, "key": key}}
 
 
 def _source(text: str) -> Manifest:

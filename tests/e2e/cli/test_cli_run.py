@@ -18,6 +18,7 @@ EVERY_FLAG = shlex.split("""
 --env-from secret/s --env-from X_=configmap/c -w /srv --executor Process --deadline 1h --active-deadline 2h
 --grace-period 5s --retry 2 --backoff 1s --max-backoff 1m --memory 1Gi --cpu 500m --open-files 64 --output-bytes 1Mi
 --repository shop --ref v1.2 --lock Shared --push Mirror
+--callback secret/hook/key=https://example.org/hook?a=b
 --on-lost Manual --loss-limit 1 --ttl 24h --suspend -l team=a --annotation note=b=c
 """)
 
@@ -67,6 +68,15 @@ def test_every_flag_reaches_the_spec(holdfast: Holdfast, jobs: Jobs, monkeypatch
         "lossLimit": 1,
         "suspend": True,
         "cancel": False,
+        "callbacks": [
+            {
+                "name": "callback-1",
+                "url": "https://example.org/hook?a=b",
+                "secretRef": {"name": "hook", "key": "key"},
+                "events": ["Succeeded", "Failed", "Canceled"],
+                "timeout": {"connect": "10s", "total": "30s"},
+            }
+        ],
         "ttlAfterFinished": "24h",
     }
 
@@ -74,8 +84,8 @@ def test_every_flag_reaches_the_spec(holdfast: Holdfast, jobs: Jobs, monkeypatch
 def test_every_field_of_the_spec_has_a_flag() -> None:
     """Issue item 7: but for what is the command itself, and what is said about a job that exists."""
     others = {"command", "args", "cancel", "decision"}
-    assert len(BatchJobSpec.model_fields.keys() - others) == 16, "a new field: give `holdfast run` a flag for it"
-    assert len(FLAGS) == 28
+    assert len(BatchJobSpec.model_fields.keys() - others) == 17, "a new field: give `holdfast run` a flag for it"
+    assert len(FLAGS) == 29
 
 
 def test_dry_run_prints_a_manifest_that_kubectl_takes(holdfast: Holdfast, jobs: Jobs, kubectl: Any) -> None:
