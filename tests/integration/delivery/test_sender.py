@@ -360,7 +360,7 @@ async def test_an_endless_body_changes_nothing(slow: bool) -> None:
     async with listening(talk) as receiver, sender() as sending:
         began = time.monotonic()
         answer = await sending.send(message(receiver.url, total_seconds=30.0))
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < (10 if slow else 4), "the fast one ends by its size, not by time"
         assert answer.meaning is Meaning.DELIVERED and set(answer.snippet) == {"z"}
         assert len(answer.snippet) <= MAX_SNIPPET
 
