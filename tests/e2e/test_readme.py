@@ -25,14 +25,14 @@ def test_manifests(kubectl: Callable[..., CompletedProcess[str]], manifest: str)
 
 def test_there_are_manifests() -> None:
     """The pattern above finds them."""
-    assert len(MANIFESTS) == 2
-    assert sum(manifest.count("kind: BatchJob") for manifest in MANIFESTS) == 4
+    assert len(MANIFESTS) == 3
+    assert sum(manifest.count("kind: BatchJob") for manifest in MANIFESTS) == 5
 
 
 def test_commands_and_options() -> None:
     """Each command that is shown is one, with the options that are shown."""
     shown = [(command, rest) for command, rest in SHOWN if command in COMMANDS]
-    assert {"up", "run", "logs", "locks", "repo", "decide", "adopt"} <= {command for command, _ in shown}
+    assert {"up", "run", "logs", "locks", "repo", "callbacks", "decide", "adopt"} <= {command for command, _ in shown}
     for command, rest in shown:
         help_text = CliRunner().invoke(cli, [command, "--help"]).stdout
         for option in re.findall(r"--[a-z-]+", rest):
