@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from benchmarks import files, idle, locks, memory, reattach, recovery, throughput, workspace
+from benchmarks import callbacks, files, idle, locks, memory, reattach, recovery, throughput, workspace
 from benchmarks.result import MARKDOWN_HEAD, Result
 from benchmarks.rig import Options
 
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[Options], Coroutine[Any, Any, Result]]] = {
     "memory": memory.run,
     "idle": idle.run,
     "files": files.run,
+    "callbacks": callbacks.run,
     "locks": locks.run,
     "workspace": workspace.run,
 }
