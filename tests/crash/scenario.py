@@ -27,6 +27,7 @@ from tests.crash.controllers import Controller, Preloaded
 QUEUE = "narrow"
 FINISH_SECONDS = 60.0
 LOOK_SECONDS = 0.1
+LIST_SECONDS = 5.0
 AGED_SECONDS = 1200.0  # over the 10 minutes after which leftovers of killed writers are removed (requirement 8.2)
 
 
@@ -234,8 +235,9 @@ class Run:
         """After the last end, and the first pass: all is over when the books say so and nothing of the jobs is left."""
         deadline = time.monotonic() + invariants.SETTLE_SECONDS
         while time.monotonic() < deadline and controller.ended() is None:
-            if self._quiet() and controller.ready(self.facts.home):
-                return
+            with suppress(FileNotFoundError):  # something was being removed while it was looked at
+                if self._quiet() and controller.ready(self.facts.home):
+                    return
             time.sleep(LOOK_SECONDS)
 
     def _quiet(self) -> bool:
@@ -268,7 +270,17 @@ def age_leftovers(home: Path, *, supervisors_too: bool = False) -> None:
     then = time.time() - AGED_SECONDS
     half_built = home.glob("runs/.*") if supervisors_too else ()
     places = ("*", "runs/*/*", "operations/*/*", "results/*", "repositories/*/*/*")
-    for path in (*(path for place in places for path in home.glob(place)), *half_built):
+    for path in (*(path for place in places for path in _glob(home, place)), *half_built):
         with suppress(FileNotFoundError):  # a supervisor at work renamed its own
             if is_temp_name(path.name):
                 os.utime(path, (then, then))
+
+
+def _glob(home: Path, pattern: str) -> list[Path]:
+    """What matches; operations go on without their controller, and directories vanish while they are read."""
+    deadline = time.monotonic() + LIST_SECONDS
+    while True:
+        try:
+            return list(home.glob(pattern))
+        except FileNotFoundError:
+            assert time.monotonic() < deadline, f"{home}/{pattern} cannot be listed"
