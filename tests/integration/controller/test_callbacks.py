@@ -1,0 +1,185 @@
+"""Callbacks end to end: the job's end, its delivery, restarts in between, and what people do to both (6.1-6.3)."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from tests.integration.controller.conftest import OtherController
+from tests.integration.controller.jobs import GROUP, Jobs, Object, uid_of
+from tests.integration.controller.running_controller import RunningController
+from tests.integration.controller.waits import soon
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+CALLBACKS = "callbacks"
+SETTINGS = {"HOLDFAST_CALLBACK_ALLOW_CIDRS": "127.0.0.0/8", "HOLDFAST_CALLBACK_PORTS": "1-65535"}
+
+
+@dataclass
+class Sink:
+    """A receiver that verifies each signature; answers with `code`.
+
+    Args:
+        told: (webhook-id, event) in the order of arrival, of those that were answered with 2xx.
+    """
+
+    code: int = 204
+    told: list[tuple[str, str]] = field(default_factory=list)
+    tries: list[str] = field(default_factory=list)
+    port: int = 0
+
+    def take(self, headers: dict[str, str], body: bytes) -> int:
+        event = Webhook(SECRET).verify(body, headers)
+        self.tries.append(headers["webhook-id"])
+        if self.code < 300:
+            self.told.append((headers["webhook-id"], event["data"]["event"]))
+        return self.code
+
+    @property
+    def events(self) -> list[str]:
+        return [event for _, event in self.told]
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    one = Sink()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(one.take({k.lower(): v for k, v in self.headers.items()}, body))
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    one.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield one
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+@pytest.fixture
+def controller(other_controller: OtherController) -> RunningController:
+    """One that may reach this machine."""
+    made = other_controller(SETTINGS)
+    made.start()
+    return made
+
+
+def hook(sink: Sink, **more: Any) -> Object:
+    use = {"name": "hook", "url": f"http://127.0.0.1:{sink.port}/x", "secretRef": {"name": "hook", "key": "key"}}
+    return {**use, "schedule": ["1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s"], **more}
+
+
+def callbacks(jobs: Jobs) -> list[Object]:
+    return list(jobs.http.get(f"{GROUP}/{jobs.namespace}/{CALLBACKS}").json()["items"])
+
+
+def deliveries(jobs: Jobs, name: str) -> list[tuple[str, str]]:
+    return [(each["event"], each["state"]) for each in jobs.get(name).get("status", {}).get("deliveries", [])]
+
+
+def test_start_and_end_are_told_in_order(controller: RunningController, jobs: Jobs, sink: Sink) -> None:
+    """6.1, 6.2: verified by the official library, and the job says that they were delivered."""
+    jobs.secret("hook", key=SECRET)
+    jobs.shell("one", "sleep 0.5", callbacks=[hook(sink, events=["Started", "Succeeded"])])
+    done = [("Started", "Delivered"), ("Succeeded", "Delivered")]
+    soon(lambda: deliveries(jobs, "one") == done, "both are delivered")
+    assert sink.events == ["Started", "Succeeded"]
+    assert len(set(sink.tries)) == 2
+    assert {each["status"]["phase"] for each in callbacks(jobs)} == {"Delivered"}
+
+
+def test_an_end_during_an_outage_of_both_sides(controller: RunningController, jobs: Jobs, sink: Sink) -> None:
+    """6.1, 6.3: the job ends while the controller is dead, the receiver is down when it comes back."""
+    jobs.secret("hook", key=SECRET)
+    job = jobs.shell("one", "sleep 2; exit 7", callbacks=[hook(sink)])
+    jobs.running("one")
+    controller.kill()
+    soon((controller.runs / f"{uid_of(job)}.1" / "exit.json").exists, "it has ended")
+    sink.code = 503
+    controller.start()
+    soon(lambda: len(sink.tries) >= 2, "it is tried")
+    controller.kill()
+    sink.code = 204
+    controller.start()
+    soon(lambda: deliveries(jobs, "one") == [("Failed", "Delivered")], "it is delivered")
+    assert len(set(sink.tries)) == 1, "always the same id"
+    assert sink.events == ["Failed"]
+
+
+def test_a_secret_that_comes_later(controller: RunningController, jobs: Jobs, sink: Sink) -> None:
+    """6.2: it waits with a reason, and goes on when it appears."""
+    jobs.create("one", callbacks=[hook(sink)])
+    told = {"SecretNotFound"}
+    soon(lambda: told <= {e["reason"] for c in callbacks(jobs) for e in jobs.events(c["metadata"]["name"])}, "it waits")
+    assert sink.tries == []
+    jobs.secret("hook", key=SECRET)
+    soon(lambda: deliveries(jobs, "one") == [("Succeeded", "Delivered")], "it is delivered", 60)
+
+
+def test_the_time_to_live_waits(controller: RunningController, jobs: Jobs, sink: Sink) -> None:
+    """6.1: the object stays until its end was delivered."""
+    sink.code = 500
+    jobs.secret("hook", key=SECRET)
+    jobs.create("one", callbacks=[hook(sink)], ttlAfterFinished="1s")
+    soon(lambda: len(sink.tries) >= 3, "it was tried for longer than it lives")
+    assert jobs.exists("one")
+    sink.code = 200
+    soon(lambda: not jobs.exists("one"), "it is deleted")
+    assert sink.events == ["Succeeded"]
+
+
+def test_an_address_that_is_not_allowed(other_controller: OtherController, jobs: Jobs, sink: Sink) -> None:
+    """6.4: loopback is refused by default; nothing is connected to, and the job's entry says Failed."""
+    other_controller({"HOLDFAST_CALLBACK_PORTS": "1-65535"}).start()
+    jobs.secret("hook", key=SECRET)
+    jobs.create("one", callbacks=[hook(sink, schedule=["1s"])])
+    soon(lambda: deliveries(jobs, "one") == [("Succeeded", "Failed")], "it is given up")
+    assert sink.tries == []
+    (dead,) = callbacks(jobs)
+    assert dead["status"]["lastAttempt"]["reason"] == "AddressRefused"
+
+
+def test_people_send_again_and_drop(controller: RunningController, jobs: Jobs, sink: Sink) -> None:
+    """6.3: a dead letter is sent again with its id; one that a person deleted is not made again."""
+    sink.code = 500
+    jobs.secret("hook", key=SECRET)
+    jobs.create("one", callbacks=[hook(sink, schedule=[])])
+    soon(lambda: deliveries(jobs, "one") == [("Succeeded", "Failed")], "it is given up")
+    (dead,) = callbacks(jobs)
+    sink.code = 204
+    jobs.patch(dead["metadata"]["name"], {"redeliver": 1}, CALLBACKS)
+    soon(lambda: sink.events == ["Succeeded"], "it is sent again")
+    assert len(set(sink.tries)) == 1
+    sink.code = 503
+    jobs.create("two", callbacks=[hook(sink, schedule=["1h"])])
+    soon(lambda: deliveries(jobs, "two") == [("Succeeded", "Pending")], "it is tried again later")
+    name = next(c["metadata"]["name"] for c in callbacks(jobs) if c["spec"]["job"]["name"] == "two")
+    jobs.http.delete(f"{GROUP}/{jobs.namespace}/{CALLBACKS}/{name}")
+    soon(lambda: deliveries(jobs, "two") == [("Succeeded", "Failed")], "it was dropped")
+    assert [c for c in callbacks(jobs) if c["spec"]["job"]["name"] == "two"] == []
+    assert "CallbackDropped" in {event["reason"] for event in jobs.events("two")}
+
+
+def test_a_wiped_status_tells_nothing_twice(controller: RunningController, jobs: Jobs, sink: Sink) -> None:
+    """1.3, 6.1: ids follow from what is told, so what is recorded anew is the same delivery."""
+    jobs.secret("hook", key=SECRET)
+    jobs.create("one", callbacks=[hook(sink)])
+    soon(lambda: deliveries(jobs, "one") == [("Succeeded", "Delivered")], "it is delivered")
+    jobs.wipe("one")
+    soon(lambda: deliveries(jobs, "one") == [("Succeeded", "Delivered")], "it is known again")
+    assert len(sink.tries) == 1, json.dumps(callbacks(jobs))
