@@ -67,10 +67,15 @@ class Fetch(_RemoteOrder):
 
 @dataclass(frozen=True, slots=True)
 class Publish(_RemoteOrder):
-    """Push `commit` to `branch` of the remote."""
+    """Push `commit` to `branch` of the remote.
+
+    Args:
+        patience_seconds: for this long a remote that is away is asked again.
+    """
 
     operation: ClassVar[str] = "publish"
     commit: str
+    patience_seconds: float
 
 
 @dataclass(frozen=True, slots=True)

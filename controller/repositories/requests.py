@@ -19,6 +19,7 @@ from controller.repositories.results import Result, read_result
 OPERATION = "holdfast.dev/operation"
 REPOSITORY = "holdfast.dev/repository"
 STALL_SECONDS = 60
+PATIENT_SHARE = 0.8  # of its deadline, for which a publication asks again for a remote that is away
 SCHEMES = ("https", "http", "ssh")
 _PROGRAM = Path(__file__).with_name("operations") / "run.py"
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -94,7 +95,8 @@ def verify(target: Target, branch: str) -> Request:
 
 def publish(target: Target, remote: Remote, branch: str, commit: str) -> Request:
     """Push one commit upstream: only while the fence still has the token of who made it. Raises BadName."""
-    return _request(target, Publish(*_at_remote(target, remote, branch), commit), remote.secrets)
+    patience = target.deadline_seconds * PATIENT_SHARE
+    return _request(target, Publish(*_at_remote(target, remote, branch), commit, patience), remote.secrets)
 
 
 def prepare(target: Target, commit: str, key: str, command: Sequence[str]) -> Request:

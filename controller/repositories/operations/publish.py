@@ -1,10 +1,13 @@
 """publish: push one recorded commit from the mirror to the remote; nothing is ever forced (issue 4, push policy).
 
-Done again after a kill it finds its commit at the remote, also below commits that came after it. Standard library only.
+Done again after a kill it finds its commit at the remote, also below commits that came after it. A remote that is away
+is asked again for most of the operation's run time: the command that made the commit must not run again for that.
+Standard library only.
 """
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from controller.repositories import refs
@@ -18,6 +21,8 @@ from controller.repositories.operations.outcome import Outcome
 from controller.repositories.operations.stale import remove_stale
 from controller.repositories.orders import Publish
 from controller.repositories.results import Reason
+
+FIRST_WAIT, LONGEST_WAIT = 2.0, 60.0  # seconds between tries; doubled
 
 
 def publish(order: Publish, secrets: Secrets) -> Outcome:
@@ -33,9 +38,23 @@ def publish(order: Publish, secrets: Secrets) -> Outcome:
             raise Failed(Reason.REF_NOT_FOUND, f"the mirror has no commit {order.commit}")
         remove_stale(mirror)
         git = calls.remote(mirror, order.url, order.schemes.split(","), order.stall_seconds, secrets)
-        message = _push(git, order)
+        message = _patiently(git, order)
         git.run("pack-refs", "--all")
         return Outcome(commit=order.commit, message=message, object_format=facts.object_format)
+
+
+def _patiently(git: Git, order: Publish) -> str:
+    """Push, and again while the remote cannot be reached and there is time."""
+    until, wait = time.monotonic() + order.patience_seconds, FIRST_WAIT
+    while True:
+        try:
+            return _push(git, order)
+        except Failed as failure:
+            if failure.reason is not Reason.REMOTE_UNREACHABLE or time.monotonic() + wait > until:
+                raise
+            print(f"{failure}; again in {wait:g} s", flush=True)
+            time.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
 
 
 def _push(git: Git, order: Publish) -> str:

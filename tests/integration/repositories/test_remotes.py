@@ -280,3 +280,37 @@ def test_a_slow_remote_holds_up_nobody(home: Home, web: Web) -> None:
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=10)
+
+
+@pytest.fixture
+def pushed(home: Home, web: Web) -> str:
+    """A job's commit on main in the mirror of a remote over HTTP."""
+    assert home.perform(requests.clone, over_http(home, web, stall_seconds=2), "main").succeeded
+    home.grant(1)
+    workspace = home.workspace()
+    commit = home.job_commit(workspace, "job")
+    assert home.push(workspace, "main").returncode == 0
+    return commit
+
+
+def test_a_publication_outlasts_an_outage(home: Home, web: Web, pushed: str) -> None:
+    """Issue 4: it is retried; the command that made the commit must not run again because its remote was away."""
+    web.hang = True
+    target = home.target()
+    process = home.start(requests.publish(target, over_http(home, web, stall_seconds=2), "main", pushed))
+    assert process.stdout is not None
+    assert any("again in" in line for line in process.stdout), "it ended at the first try"
+    web.hang = False
+    process.communicate(timeout=60)
+    result = requests.outcome(home.places, target.operation, process.returncode)
+    assert result is not None and result.succeeded, result
+    assert git(home.upstream.bare, "rev-parse", "main").stdout.strip() == pushed
+
+
+def test_a_publication_gives_up_before_its_deadline(home: Home, web: Web, pushed: str) -> None:
+    """Issue 4: so that it can say why."""
+    web.hang = True
+    target = dataclasses.replace(home.target(), deadline_seconds=5)
+    process = home.start(requests.publish(target, over_http(home, web, stall_seconds=2), "main", pushed))
+    process.communicate(timeout=60)
+    failed_as(requests.outcome(home.places, target.operation, process.returncode), Reason.REMOTE_UNREACHABLE)
