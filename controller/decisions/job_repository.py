@@ -16,8 +16,8 @@ from controller.api.conditions import is_true
 from controller.api.repository_use import RepositoryUsed
 from controller.decisions import status as step
 from controller.decisions.inputs import Observed, RepositoryView, StepState
-from controller.decisions.outcome import Outcome
-from controller.decisions.plan import Action, Launch, MakeWorkspace, Plan, Publish, Void
+from controller.decisions.outcome import CANCELED, Outcome
+from controller.decisions.plan import Action, Launch, MakeWorkspace, Plan, Publish, StopPublishing, Void
 
 LOOK_AGAIN = 5.0  # seconds; the end of an operation wakes the job
 
@@ -107,11 +107,16 @@ def publication(
             return step.mark(job, status, now, ("Published", "True", "Published", view.publication.message)), ended
         case StepState.FAILED:
             found = view.publication
+            if job.spec.cancel:
+                text = f"{ended.message}, but its push was not published: spec.cancel is true"
+                return status, replace(ended, state=AttemptState.CANCELED, reason=CANCELED, message=text)
             status = step.mark(job, status, now, ("Published", "False", found.reason, found.message))
             message = f"{ended.message}, but its push was not published: {found.message}"
             return status, replace(ended, state=AttemptState.FAILED, reason=found.reason, message=message)
         case _:
-            act: tuple[Action, ...] = ()
+            act: tuple[Action, ...] = (StopPublishing(number),) if job.spec.cancel else ()
+            if job.spec.cancel and view.publication.state is StepState.ABSENT:
+                return status, replace(ended, state=AttemptState.CANCELED, reason=CANCELED)
             if view.publication.state is StepState.ABSENT:
                 act = (Publish(number),)
             return Plan(step.mark(job, status, now, ("Published", "Unknown", "Publishing", text)), act, LOOK_AGAIN)

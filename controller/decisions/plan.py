@@ -61,11 +61,18 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
+class StopPublishing:
+    """End that operation: the job is not wanted any more. What was pushed stays in the mirror."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Delete the object: its time to live after the end is over."""
 
 
-Action = Launch | Stop | Void | Supervise | Release | MakeWorkspace | Publish | Delete
+Action = Launch | Stop | Void | Supervise | Release | MakeWorkspace | Publish | StopPublishing | Delete
 
 
 @dataclass(frozen=True, slots=True)

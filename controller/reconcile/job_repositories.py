@@ -210,6 +210,10 @@ class JobRepositories:
             operation, Owner(job.key, job.metadata.uid), requests.publish(target, remote, branch, commit)
         )
 
+    async def stop_publishing(self, job: BatchJob, number: int) -> None:
+        """End the operation that publishes, where it runs."""
+        await self._operations.stop(_publish_operation(AttemptId(job.metadata.uid, number)))
+
     async def release(self, job: BatchJob, number: int) -> None:
         """The attempt is over: its operations are forgotten; its workspace is removed at once if it succeeded.
 

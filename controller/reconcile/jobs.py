@@ -26,6 +26,7 @@ from controller.decisions.plan import (
     Publish,
     Release,
     Stop,
+    StopPublishing,
     Supervise,
     Void,
 )
@@ -219,6 +220,8 @@ class JobReconciler:
                 await self._repositories.make_workspace(job, number)
             case Publish(number):
                 await self._repositories.publish(job, number)
+            case StopPublishing(number):
+                await self._repositories.stop_publishing(job, number)
             case Delete():
                 await parts.api.delete(*job.key, uid)
 

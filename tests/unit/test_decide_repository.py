@@ -13,7 +13,7 @@ from controller.api.conditions import find
 from controller.decisions.inputs import Observed, RepositoryView, Step, StepState
 from controller.decisions.job import decide
 from controller.decisions.observed import Evidence, ExitRecord, Observation
-from controller.decisions.plan import Launch, MakeWorkspace, Publish, Void
+from controller.decisions.plan import Launch, MakeWorkspace, Publish, StopPublishing, Void
 from tests.unit.builders import HOST, job
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -131,6 +131,20 @@ def test_success_waits_for_its_publication() -> None:
     refused = Step(StepState.FAILED, "NonFastForward", "the remote moved on", final=True)
     over = decide(made, Observed(attempt=ENDED, repository=replace(view, publication=refused)), HOST, NOW)
     assert over.status.phase is Phase.FAILED and over.status.reason == "NonFastForward"
+
+
+def test_a_cancel_ends_the_publication() -> None:
+    """2.4, 5.5: a remote that is away must not hold a job that nobody wants any more."""
+    view = RepositoryView(True, 7, True, "", MADE, WORKING)
+    made = running()
+    made = made.model_copy(update={"spec": made.spec.model_copy(update={"cancel": True})})
+    plan = decide(made, Observed(attempt=ENDED, repository=view), HOST, NOW)
+    assert plan.actions == (StopPublishing(1),)
+    stopped = Step(StepState.FAILED, "NotNeeded", "stopped")
+    over = decide(made, Observed(attempt=ENDED, repository=replace(view, publication=stopped)), HOST, NOW)
+    assert over.status.phase is Phase.CANCELED
+    done = replace(view, publication=Step(StepState.DONE, commit="b" * 40))
+    assert decide(made, Observed(attempt=ENDED, repository=done), HOST, NOW).status.phase is Phase.SUCCEEDED
 
 
 def test_nothing_to_publish() -> None:

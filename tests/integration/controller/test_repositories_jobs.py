@@ -146,7 +146,7 @@ def test_stopped_while_its_workspace_is_made(
 def test_stopped_while_its_push_is_published(
     controller: RunningController, repositories: Repositories, jobs: Jobs, change: str
 ) -> None:
-    """2.4, push policy: its command has succeeded, so what it pushed is published and the job is a success."""
+    """2.4, push policy: its command has succeeded. A suspend lets the publication end; a cancel ends it."""
     repositories.ready(push="Upstream")
     script = f"{PUSH}; {repositories.note('pushed')}; {repositories.until('go')}"
     job = repositories.job("job", script, use={"push": "Upstream"})
@@ -157,10 +157,15 @@ def test_stopped_while_its_push_is_published(
         jobs.patch("job", {change: True})
         assert repositories.pushed() == ["change"]
         controller.restart()
-        assert repositories.holder_of(job) is not None, "it holds the lock until it is published"
-    done = jobs.finished("job", "Succeeded")
-    assert done["status"]["repository"]["published"]
-    assert repositories.pushed() == [f"{uid_of(job)}.1", "change"]
+        if change == "cancel":
+            assert jobs.finished("job", "Canceled")["status"]["repository"]["published"] == ""
+            soon(lambda: not operations_of(controller, job), "nothing of its operation is left")
+            assert repositories.pushed() == ["change"]
+        else:
+            assert repositories.holder_of(job) is not None, "it holds the lock until it is published"
+    if change == "suspend":
+        assert jobs.finished("job", "Succeeded")["status"]["repository"]["published"]
+        assert repositories.pushed() == [f"{uid_of(job)}.1", "change"]
     repositories.held_by()
 
 
