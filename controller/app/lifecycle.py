@@ -18,6 +18,7 @@ from controller.app.chores import RECHECK, RECHECK_AFTER_LIST, chores
 from controller.app.foundation import lay
 from controller.app.kinds import listen
 from controller.app.works import Works, now, put_together
+from controller.executors.process.executor import attempts_carried
 from controller.kube.client import Api
 from controller.kube.watch import run_watch
 from controller.reconcile.first_pass import first_pass
@@ -66,19 +67,21 @@ class App:
     async def _work(self, api: Api) -> None:
         base = self._base
         base.health.readiness("first pass", lambda: "the first pass is not over")
+        scan = asyncio.create_task(attempts_carried(), name="attempts-carried")
         joining = join(api, self._settings, base.store, KINDS, base.metrics, base.health)
         joined = await unless(self._stopping, joining)
         if joined is None:
+            scan.cancel()
             return
         works = put_together(base, api, joined)
-        await self._start(works)
+        await self._start(works, await scan)
         await self._stopping.wait()
         await self._stop(works)
 
-    async def _start(self, works: Works) -> None:
-        await works.gits.reattach()
+    async def _start(self, works: Works, carried: set[str]) -> None:
+        await works.gits.reattach(carried)
         await works.sides.repositories.operations.load()
-        await works.executor.reattach()
+        await works.executor.reattach(carried)
         await first_pass(works.parts, works.intake, works.ownerless)
         works.stopwatch.filled()
         works.workers.start()

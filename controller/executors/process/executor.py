@@ -230,12 +230,13 @@ class ProcessExecutor:
         except OSError as error:
             raise Transient("CleanupFailed", f"{error.filename or self._runs}: {error.strerror or error}") from error
 
-    async def reattach(self) -> list[AttemptId]:
-        """After a start: watch every supervisor that lives; returns their attempts. Raises Transient."""
-        try:
-            self._begun |= await asyncio.to_thread(attempts_of_processes)
-        except OSError as error:
-            raise Transient("ProcessesUnreadable", f"/proc: {error.strerror or error}") from error
+    async def reattach(self, carried: set[str] | None = None) -> list[AttemptId]:
+        """After a start: watch every supervisor that lives; returns their attempts. Raises Transient.
+
+        Args:
+            carried: what `attempts_carried` has found; None: it is asked here.
+        """
+        self._begun |= await attempts_carried() if carried is None else carried
         known = self._watched.keys()
         attempts = [attempt for attempt in await self.list_attempts() if attempt not in known]
         for attempt, pidfd in await asyncio.to_thread(live_supervisors, self._runs, attempts):
@@ -288,6 +289,20 @@ class ProcessExecutor:
             return signal_supervisor(run, signal.SIGKILL)
         except OSError as error:
             raise Transient("HeartbeatUnreadable", f"{run.path}: {error.strerror}") from error
+
+
+async def attempts_carried() -> set[str]:
+    """Attempts, of all executors of this host, that live processes carry as their marker.
+
+    A look at every process: it needs nothing of the cluster, so a start takes it while it waits for the first LIST.
+
+    Raises:
+        Transient: /proc cannot be read.
+    """
+    try:
+        return await asyncio.to_thread(attempts_of_processes)
+    except OSError as error:
+        raise Transient("ProcessesUnreadable", f"/proc: {error.strerror or error}") from error
 
 
 def _has(run: RunDir, name: str) -> bool:
