@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from controller.delivery.transport import trust
 from controller.kube.store import Store
 from controller.reconcile.callback_book import CallbackBook
 from controller.reconcile.index import AttemptIndex
@@ -25,6 +27,7 @@ class Foundation:
 
     Args:
         version: of this distribution.
+        tls: whom callbacks trust; reading it takes 25 ms, which a start has while it waits for the API server.
     """
 
     settings: Settings
@@ -38,6 +41,7 @@ class Foundation:
     book: RepositoryBook
     callbacks: CallbackBook
     dropped: DroppedCallbacks
+    tls: ssl.SSLContext
 
 
 def lay(settings: Settings) -> Foundation:
@@ -59,4 +63,5 @@ def lay(settings: Settings) -> Foundation:
         book=book,
         callbacks=CallbackBook(),
         dropped=DroppedCallbacks(),
+        tls=trust(),
     )

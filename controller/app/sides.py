@@ -38,6 +38,8 @@ def sides(base: Foundation, parts: Parts, gits: Executor) -> Sides:
     Raises:
         Terminal: a setting about callbacks cannot be read.
     """
-    callbacks, sender = callback_side(parts, base.callbacks, base.metrics.callbacks, base.settings, base.version)
+    callbacks, sender = callback_side(
+        parts, base.callbacks, base.metrics.callbacks, base.settings, base.version, base.tls
+    )
     repositories = repository_side(parts, base.book, gits, base.settings)
     return Sides(repositories, callbacks, sender, JobDeliveries(parts, base.dropped))
