@@ -32,7 +32,7 @@ from controller.reconcile.repository_book import RepositoryBook
 from controller.reconcile.repository_pages import Want
 from controller.repositories import requests
 from controller.repositories.cleanup import remove_workspace
-from controller.repositories.facts import Damaged, read_workspace
+from controller.repositories.facts import Damaged, read_workspace, survived
 from controller.repositories.names import BadName
 from controller.repositories.places import base_key
 from controller.repositories.refs import HEADS, UPSTREAM, read_head
@@ -88,7 +88,8 @@ class JobRepositories:
             facts = await asyncio.to_thread(read_workspace, self._places.workspace(str(attempt)))
         except (Damaged, OSError) as error:
             return Step(StepState.UNKNOWN, message=str(error))
-        return made if facts is not None else Step(StepState.ABSENT)
+        # One of an earlier boot was never synced: it is made anew before its first use.
+        return made if facts is not None and survived(facts) else Step(StepState.ABSENT)
 
     async def _publication(
         self,
