@@ -51,6 +51,11 @@ class Cluster:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         self._http.post("/api/v1/namespaces", json=body).raise_for_status()
 
+    def secret(self, namespace: str, name: str, **data: str) -> None:
+        """Create a Secret."""
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+        self._http.post(f"/api/v1/namespaces/{namespace}/secrets", json=body).raise_for_status()
+
     def create(self, namespace: str, manifest: Object) -> Object:
         """Create an object of ours, unless an earlier try without an answer did; returns it as stored."""
         path = f"{GROUP}/namespaces/{namespace}/{Names(manifest['kind']).plural}"

@@ -1,8 +1,9 @@
 """The boundaries of a controller, instrumented from outside: it knows nothing of this (design 12).
 
 A crossing is one effect that outlives the process: a write to the API server (before it is sent, and after it was
-answered but before the caller sees the answer), an operation on a file of the state directory, the start of a process,
-a signal, a message to another process. `install` counts them and ends this process with SIGKILL right before one.
+answered but before the caller sees the answer), a try of a callback (the same two), an operation on a file of the state
+directory, the start of a process, a signal, a message to another process. `install` counts them and ends this process
+with SIGKILL right before one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import httpx
+
+from controller.delivery.transport import GuardedTransport
 from controller.kube.client import Api
 
 WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -70,6 +74,8 @@ class Crossings:
             setattr(os, name, self._file_call(name, getattr(os, name)))
         signal.pidfd_send_signal = self._signal_call(signal.pidfd_send_signal)
         Api._call = self._api_call(Api._call)  # type: ignore[method-assign]
+        sending = GuardedTransport.handle_async_request
+        GuardedTransport.handle_async_request = self._delivery(sending)  # type: ignore[method-assign]
 
     def _audited(self, event: str, args: tuple[Any, ...]) -> None:
         if event == "open":
@@ -99,6 +105,16 @@ class Crossings:
             self.cross("signal", str(number))
             original(pidfd, number, *args)
             self.cross("signalled", str(number))
+
+        return call
+
+    def _delivery(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        async def call(transport: GuardedTransport, request: httpx.Request) -> httpx.Response:
+            self.cross("deliver", str(request.url))
+            response: httpx.Response = await original(transport, request)
+            self.cross("answer to deliver", str(request.url))
+            return response
 
         return call
 

@@ -197,7 +197,12 @@ class Run:
             kill_at,
             HOLDFAST_MAX_RUNNING=slots,
             HOLDFAST_GIT_SCHEMES="file",
+            **self._settings(),
         )
+
+    def _settings(self) -> dict[str, str]:
+        """What this kind of run wants besides."""
+        return {}
 
     def _is_killed(self, controller: Controller, kill_at: int) -> bool:
         """Until it is killed, at its crossing or while it stops; False where it did all of its work."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.crash import repositories
+from tests.crash import callback_run, repositories
 from tests.crash.cases import MAKERS
 from tests.crash.enumeration import BUDGET_SECONDS, Enumeration, Scenario
 from tests.crash.repository_run import RepositoryRun
@@ -21,6 +21,7 @@ SCENARIOS = {
     "one job": Scenario(("success",), 1),
     "eight jobs": Scenario(tuple(MAKERS), 2),
     "two repositories": Scenario(tuple(repositories.KINDS), len(repositories.KINDS), play=RepositoryRun),
+    "callbacks": Scenario(callback_run.KINDS, 2, play=callback_run.CallbackRun),
     "three jobs, two crashes": Scenario(("retry", "suspend", "lost"), 2, again=True),
 }
 HOURS = 3600.0
