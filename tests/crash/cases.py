@@ -26,9 +26,9 @@ exit $code
 # The command proper; `starts` is the number of executions before this one.
 QUICK = "sleep 0.1"
 SEVEN = "sleep 0.05; (exit 7)"
-LONG = "sleep 60"
+LONG = "sleep 300"  # ended by what is done to it, also where the API server is away for a minute
 FIRST_FAILS = 'sleep 0.05; [ "$starts" -gt 0 ]'
-FIRST_IS_LONG = '[ "$starts" -gt 0 ] || sleep 60'
+FIRST_IS_LONG = '[ "$starts" -gt 0 ] || sleep 300'
 
 
 @dataclass(frozen=True, slots=True)

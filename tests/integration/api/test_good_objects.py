@@ -50,6 +50,7 @@ def test_a_minimal_job_gets_every_default(objects: Any) -> None:
         "lossLimit": 3,
         "suspend": False,
         "cancel": False,
+        "callbacks": [],
     }
     assert BatchJob.model_validate(MINIMAL).spec.to_json() == spec
 
@@ -83,6 +84,18 @@ def test_a_full_job_is_taken_as_it_is_and_read_by_the_model(objects: Any) -> Non
         "suspend": True,
         "cancel": False,
         "decision": {"attempt": 2, "action": "Restart"},
+        "repository": {"name": "shop", "ref": "v1.2", "lock": "Shared", "push": "Mirror"},
+        "callbacks": [
+            {
+                "name": "ci",
+                "url": "https://example.org/hook?a=b",
+                "secretRef": {"name": "s", "key": "k"},
+                "headersRef": {"name": "h"},
+                "events": ["Started", "Failed"],
+                "schedule": ["1s", "2m"],
+                "timeout": {"connect": "1s", "total": "2s"},
+            }
+        ],
         "ttlAfterFinished": "0s",
     }
     created = objects.create("batchjobs", {**MINIMAL, "spec": spec})
