@@ -126,7 +126,7 @@ def test_repository_deleted(controller: RunningController, repositories: Reposit
     repositories.job("waits", repositories.note("waits"))
     repositories.delete(REPOSITORIES, "shop")
     jobs.phase("waits", "Queued", reason="RepositoryNotFound")
-    assert jobs.get("runs")["status"]["phase"] == "Running"
+    jobs.phase("runs", "Running")
     repositories.declare("shop", f"file://{remote.bare}", push="Upstream", refreshInterval="1h")
     held = repositories.held_by("runs")[0]
     assert held["attempt"] == f"{uid_of(runs)}.1"
