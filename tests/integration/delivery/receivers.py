@@ -167,3 +167,9 @@ class Authority:
         server.load_cert_chain(crt, pem)
         server.set_alpn_protocols(list(alpn))
         return cls(ssl.create_default_context(cafile=str(crt)), server)
+
+
+def answer_of(code: int, *headers: str, body: bytes = b"") -> bytes:
+    """One whole HTTP/1.1 answer."""
+    lines = [f"HTTP/1.1 {code} Word", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
