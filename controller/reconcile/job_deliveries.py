@@ -12,12 +12,12 @@ from datetime import datetime
 from controller.api.batchjob import BatchJob
 from controller.api.callback import Callback, CallbackPhase
 from controller.api.callback_use import DeliveryRecord, DeliveryState
-from controller.api.keys import API_VERSION, Key
+from controller.api.keys import Key
 from controller.decisions.answer import over
 from controller.decisions.outbox import callback_name, callback_spec, pending, previous_of
 from controller.delivery.payload import payload_of
-from controller.kube.errors import AlreadyExists
 from controller.kube.store import Change
+from controller.reconcile.children import make_child
 from controller.reconcile.parts import Parts
 
 STATES = {CallbackPhase.DELIVERED: DeliveryState.DELIVERED, CallbackPhase.FAILED: DeliveryState.FAILED}
@@ -83,20 +83,4 @@ class JobDeliveries:
             previous = previous_of(job.status.deliveries, record.id, job.metadata.name)
             payload = payload_of(job, record, self._parts.now())
             spec = callback_spec(job, use, record, payload, previous)
-            await self._create(job, self._key(job, record), spec.to_json())
-
-    async def _create(self, job: BatchJob, key: Key, spec: dict[str, object]) -> None:
-        meta = job.metadata
-        owner = {"apiVersion": API_VERSION, "kind": "BatchJob", "name": meta.name, "uid": meta.uid, "controller": True}
-        body = {
-            "apiVersion": API_VERSION,
-            "kind": "Callback",
-            "metadata": {"name": key.name, "namespace": key.namespace, "ownerReferences": [owner]},
-            "spec": spec,
-        }
-        try:
-            made = await self._parts.api.create("Callback", key.namespace, body)
-        except AlreadyExists:  # of an earlier controller, or the watch is behind
-            made = await self._parts.api.get(*key)
-        self._parts.store.update("Callback", made)
-        self._parts.queue.add(key)  # the watch will tell nothing new of it
+            await make_child(self._parts, job, self._key(job, record), spec.to_json())

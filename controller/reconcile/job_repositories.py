@@ -13,7 +13,7 @@ from typing import Any
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import AttemptState
 from controller.api.jobbatch import JobBatch
-from controller.api.keys import API_VERSION, Key
+from controller.api.keys import Key
 from controller.api.repository import Repository
 from controller.api.repository_use import Push, RepositoryUse
 from controller.decisions import status as step
@@ -22,8 +22,9 @@ from controller.decisions.observed import Evidence, Observation
 from controller.decisions.orphan import is_over
 from controller.errors import Terminal, Transient, Waiting
 from controller.executors.base import AttemptId, LaunchSpec
-from controller.kube.errors import AlreadyExists, NotFound
+from controller.kube.errors import NotFound
 from controller.kube.kinds import SERVED
+from controller.reconcile.children import make_child
 from controller.reconcile.lock_sources import carried
 from controller.reconcile.operations import Operations, Owner, Purpose
 from controller.reconcile.parts import Parts
@@ -101,8 +102,8 @@ class JobRepositories:
         holds: bool | None,
     ) -> Step | None:
         """None: nothing is to be published, or not yet."""
-        ended = found is not None and found.evidence is Evidence.ENDED and found.exit is not None
-        if use.push is not Push.UPSTREAM or not ended or found.exit.code != 0:  # type: ignore[union-attr]
+        ended = found.exit if found is not None and found.evidence is Evidence.ENDED else None
+        if use.push is not Push.UPSTREAM or ended is None or ended.code != 0:
             return None
         done = (await self._operations.look(_publish_operation(attempt), job.key)).step()
         if done.state is not StepState.ABSENT:
@@ -153,23 +154,15 @@ class JobRepositories:
         if want is None or step.active(job.status) is not None or job.metadata.deletion_timestamp is not None:
             return
         if want.mode is not None and self._book.claim_of(want.attempt) is None:
-            await self._create("RepositoryLock", job, _claim(job, want))
+            await make_child(self._parts, job, *_claim(job, want))
         batch, repository = self._book.batch(want), self._book.declared(want.repository)
         if batch is None or repository is None or repository.spec.prepare is None:
             return
         key = Key("JobBatch", job.metadata.namespace, batch)
         if self._parts.store.find(JobBatch, key) is None:
             commit = self._book.commit(want.repository, want.ref or repository.spec.branch)
-            await self._create("JobBatch", job, _batch(repository, batch, commit or ""))
-
-    async def _create(self, kind: str, job: BatchJob, body: dict[str, Any]) -> None:
-        try:
-            made = await self._parts.api.create(kind, job.metadata.namespace, body)
-        except AlreadyExists:  # of an earlier controller, or the watch is behind
-            made = await self._parts.api.get(kind, job.metadata.namespace, body["metadata"]["name"])
-        self._parts.store.update(kind, made)
-        # The watch will tell nothing new of it.
-        self._parts.queue.add(Key(kind, job.metadata.namespace, body["metadata"]["name"]))
+            spec = {"repository": want.repository[1], "commit": commit, "prepare": repository.spec.prepare.to_json()}
+            await make_child(self._parts, repository, key, spec)
 
     async def make_workspace(self, job: BatchJob, number: int) -> None:
         """Begin the operation that makes the checkout.
@@ -294,31 +287,10 @@ def _publish_operation(attempt: AttemptId) -> AttemptId:
     return Operations.name(Purpose.PUBLISH, attempt.job_uid, attempt.number)
 
 
-def _owned(job: BatchJob) -> list[dict[str, Any]]:
-    meta = job.metadata
-    return [{"apiVersion": API_VERSION, "kind": "BatchJob", "name": meta.name, "uid": meta.uid, "controller": True}]
-
-
-def _claim(job: BatchJob, want: Want) -> dict[str, Any]:
+def _claim(job: BatchJob, want: Want) -> tuple[Key, dict[str, Any]]:
+    """The claim of the attempt, by name and spec."""
     number = want.attempt.rpartition(".")[2]
     name = f"{job.metadata.name[:200].rstrip('-.')}-{job.metadata.uid[:8]}-{number}"
     holder = {"kind": "BatchJob", "name": job.metadata.name, "uid": job.metadata.uid, "attempt": want.attempt}
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "RepositoryLock",
-        "metadata": {"name": name, "namespace": job.metadata.namespace, "ownerReferences": _owned(job)},
-        "spec": {"repository": want.repository[1], "mode": str(want.mode), "holder": holder},
-    }
-
-
-def _batch(repository: Repository, name: str, commit: str) -> dict[str, Any]:
-    meta = repository.metadata
-    owner = {"apiVersion": API_VERSION, "kind": "Repository", "name": meta.name, "uid": meta.uid, "controller": True}
-    prepare = repository.spec.prepare
-    assert prepare is not None
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "JobBatch",
-        "metadata": {"name": name, "namespace": meta.namespace, "ownerReferences": [owner]},
-        "spec": {"repository": meta.name, "commit": commit, "prepare": prepare.to_json()},
-    }
+    spec = {"repository": want.repository[1], "mode": str(want.mode), "holder": holder}
+    return Key("RepositoryLock", job.metadata.namespace, name), spec
