@@ -15,7 +15,7 @@ from controller.api.batchjob_status import AttemptState, BatchJobStatus
 from controller.api.conditions import is_true
 from controller.api.repository_use import RepositoryUsed
 from controller.decisions import status as step
-from controller.decisions.inputs import Observed, RepositoryView, StepState
+from controller.decisions.inputs import Observed, RepositoryView, Step, StepState
 from controller.decisions.outcome import CANCELED, Outcome
 from controller.decisions.plan import Action, Launch, MakeWorkspace, Plan, Publish, StopPublishing, Void
 
@@ -98,15 +98,20 @@ def publication(
     if view is None or view.publication is None or ended.state is not AttemptState.SUCCEEDED:
         return status, ended
     assert status.attempt is not None
+    found = view.publication
     number = status.attempt.number
+    if found.state is StepState.ABSENT and view.needs_lock and view.holds is not True:
+        if view.holds is None:
+            return Plan(status, wake_after=LOOK_AGAIN)  # the record of its lock is being rebuilt
+        lost = "its lock was taken away or given on while it ran: what it pushed stays in the mirror"
+        found = Step(StepState.FAILED, "StaleToken", lost)
     text = f"attempt {number}: what it pushed is published upstream"
-    match view.publication.state:
+    match found.state:
         case StepState.DONE:
-            used = (status.repository or RepositoryUsed()).model_copy(update={"published": view.publication.commit})
+            used = (status.repository or RepositoryUsed()).model_copy(update={"published": found.commit})
             status = status.model_copy(update={"repository": used})
-            return step.mark(job, status, now, ("Published", "True", "Published", view.publication.message)), ended
+            return step.mark(job, status, now, ("Published", "True", "Published", found.message)), ended
         case StepState.FAILED:
-            found = view.publication
             if job.spec.cancel:
                 text = f"{ended.message}, but its push was not published: spec.cancel is true"
                 return status, replace(ended, state=AttemptState.CANCELED, reason=CANCELED, message=text)
@@ -115,8 +120,8 @@ def publication(
             return status, replace(ended, state=AttemptState.FAILED, reason=found.reason, message=message)
         case _:
             act: tuple[Action, ...] = (StopPublishing(number),) if job.spec.cancel else ()
-            if job.spec.cancel and view.publication.state is StepState.ABSENT:
+            if job.spec.cancel and found.state is StepState.ABSENT:
                 return status, replace(ended, state=AttemptState.CANCELED, reason=CANCELED)
-            if view.publication.state is StepState.ABSENT:
+            if found.state is StepState.ABSENT:
                 act = (Publish(number),)
             return Plan(step.mark(job, status, now, ("Published", "Unknown", "Publishing", text)), act, LOOK_AGAIN)

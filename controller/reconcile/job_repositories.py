@@ -74,7 +74,7 @@ class JobRepositories:
         batch = used.batch if used is not None else ""
         made = await self._workspace(job, attempt, found)
         holds = self._book.holds(str(attempt), active.lock_token)
-        published = await self._publication(job, use, want, attempt, found, holds)
+        published = await self._publication(job, use, want, attempt, found)
         return RepositoryView(want.mode is not None, active.lock_token, holds, batch, made, published)
 
     async def _workspace(self, job: BatchJob, attempt: AttemptId, found: Observation | None) -> Step:
@@ -99,7 +99,6 @@ class JobRepositories:
         want: Want,
         attempt: AttemptId,
         found: Observation | None,
-        holds: bool | None,
     ) -> Step | None:
         """None: nothing is to be published, or not yet."""
         ended = found.exit if found is not None and found.evidence is Evidence.ENDED else None
@@ -112,14 +111,7 @@ class JobRepositories:
         if repository is None:
             return await self._undeclared(*want.repository)
         head = await asyncio.to_thread(self._pushed, want, use.ref or repository.spec.branch)
-        if head is None:
-            return None
-        if holds is None:
-            return Step(StepState.UNKNOWN, message="the record of its lock is not there yet")
-        if not holds:
-            text = "its lock was taken away or given on while it ran: what it pushed stays in the mirror"
-            return Step(StepState.FAILED, "StaleToken", text, final=True)
-        return done
+        return done if head is not None else None
 
     async def _undeclared(self, namespace: str, name: str) -> Step:
         """Nobody can publish without the Repository; that it is not in the store proves nothing."""

@@ -147,6 +147,15 @@ def test_a_cancel_ends_the_publication() -> None:
     assert decide(made, Observed(attempt=ENDED, repository=done), HOST, NOW).status.phase is Phase.SUCCEEDED
 
 
+def test_nothing_is_published_without_the_lock() -> None:
+    """5.5: fenced by the controller too, and while there is no record of the lock nothing is decided."""
+    made, view = running(), RepositoryView(True, 7, False, "", MADE, Step(StepState.ABSENT))
+    over = decide(made, Observed(attempt=ENDED, repository=view), HOST, NOW)
+    assert over.status.phase is Phase.FAILED and over.status.reason == "StaleToken"
+    unknown = decide(made, Observed(attempt=ENDED, repository=replace(view, holds=None)), HOST, NOW)
+    assert unknown.actions == () and unknown.status.phase is Phase.RUNNING and unknown.wake_after is not None
+
+
 def test_nothing_to_publish() -> None:
     """5.5: a job that pushed nothing has succeeded."""
     view = RepositoryView(True, 7, True, "", MADE, None)
