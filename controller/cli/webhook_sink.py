@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import contextlib
 import secrets
 import signal
 from typing import TYPE_CHECKING
@@ -76,8 +75,7 @@ def webhook_sink(
 async def _serve(sink: Sink, host: str, port: int, done: asyncio.Event, made: str | None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, done.set)
+        loop.add_signal_handler(number, done.set)
     url = await sink.start(host, port)
     note(f"listening on {url}")
     if made is not None:
