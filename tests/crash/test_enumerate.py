@@ -20,9 +20,9 @@ from tests.crash.scenario import World
 SCENARIOS = {
     "one job": Scenario(("success",), 1),
     "eight jobs": Scenario(tuple(MAKERS), 2),
+    "three jobs, two crashes": Scenario(("retry", "suspend", "lost"), 2, again=True),
     "two repositories": Scenario(tuple(repositories.KINDS), len(repositories.KINDS), play=RepositoryRun),
     "callbacks": Scenario(callback_run.KINDS, 2, play=callback_run.CallbackRun),
-    "three jobs, two crashes": Scenario(("retry", "suspend", "lost"), 2, again=True),
 }
 HOURS = 3600.0
 
