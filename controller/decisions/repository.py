@@ -52,12 +52,14 @@ class Seen:
         run: of the newest operation, recorded or known from a run directory.
         slot_free: a network operation may start now (the limit of the host is not reached).
         blocked: why no operation can start (a Secret is missing, a scheme is not allowed): (reason, message), or None.
+        missed: since when a job waits for a ref that is not in the mirror, None where none does.
     """
 
     mirror: Mirror | None
     run: Run
     slot_free: bool = True
     blocked: tuple[str, str] | None = None
+    missed: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +185,19 @@ def _ended(status: RepositoryStatus, operation: Operation, end: End, now: dateti
     return status.model_copy(update=update)
 
 
+def fetched_since(status: RepositoryStatus, moment: datetime) -> bool:
+    """Whether the mirror has all that the remote had at `moment`, as far as the clocks tell."""
+    return status.refreshed_at is not None and status.refreshed_at >= moment
+
+
 def due(
-    spec: RepositorySpec, status: RepositoryStatus, mirror: Mirror, now: datetime
+    spec: RepositorySpec, status: RepositoryStatus, mirror: Mirror, now: datetime, missed: datetime | None = None
 ) -> tuple[OperationType | None, float]:
-    """The operation that is due, or None and the seconds until the mirror is stale."""
+    """The operation that is due, or None and the seconds until the next one is.
+
+    Args:
+        missed: see Seen.
+    """
     if not mirror.exists:
         return OperationType.CLONE, 0.0
     if not usable(status, mirror):
@@ -196,7 +207,10 @@ def due(
     # An age below zero: the clock was set back, nobody knows how old it is.
     if _requested(spec, status) or age < 0 or age >= interval:
         return OperationType.FETCH, 0.0
-    return None, interval - age
+    if missed is None or fetched_since(status, missed):
+        return None, interval - age
+    left = (missed - now).total_seconds()
+    return (None, min(left, interval - age)) if left > 0 else (OperationType.FETCH, 0.0)
 
 
 def _requested(spec: RepositorySpec, status: RepositoryStatus) -> bool:
@@ -216,7 +230,7 @@ def _idle(spec: RepositorySpec, status: RepositoryStatus, seen: Seen, now: datet
     """No operation runs: start the one that is due, or say when to look again."""
     if seen.mirror is None or seen.run.known is None:
         return RepositoryPlan(status, wake_after=UNKNOWN_AGAIN)
-    kind, later = due(spec, status, seen.mirror, now)
+    kind, later = due(spec, status, seen.mirror, now, seen.missed)
     cleanup = superseded(seen.run, status.operation.number) if status.operation is not None else ()
     if kind is None:
         return RepositoryPlan(status, cleanup, later)

@@ -16,6 +16,7 @@ from controller.errors import Transient
 from controller.files.atomic import write_atomic
 from controller.repositories.facts import Damaged, boot_id, read_mirror
 from controller.repositories.names import BadName
+from controller.repositories.objects import has_object
 from controller.repositories.places import Places
 from controller.repositories.refs import read_ref
 
@@ -41,11 +42,13 @@ async def mark_checked(places: Places, repository: Repository) -> None:
 
 
 def resolver(places: Places) -> Callable[[str, str, str], str | None]:
-    """A function (namespace, repository, ref) -> commit, None where mirror or ref is not there; reads files only."""
+    """A function (namespace, repository, ref) -> commit, None where mirror, ref or commit is not there; reads files."""
 
     def resolve(namespace: str, name: str, ref: str) -> str | None:
+        mirror = places.mirror(namespace, name)
         try:
-            return read_ref(places.mirror(namespace, name), ref)
+            commit = read_ref(mirror, ref)
+            return commit if commit != ref or has_object(mirror, ref) else None
         except (OSError, BadName):
             return None
 

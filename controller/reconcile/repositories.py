@@ -6,6 +6,7 @@ One PATCH carries what changed of both; then the fence follows the lock, then op
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from controller.api.keys import Key
 from controller.api.repository import Operation, OperationState, OperationType, Repository
@@ -91,7 +92,8 @@ class RepositoryReconciler:
         number = recorded.number if recorded is not None else 0
         run = await self._runs.read(repository.key, repository.metadata.uid, number, active=active)
         remote, blocked = None, None
-        if mirror is not None and _wants_remote(repository, mirror, self._parts):
+        missed = self._book.missed((repository.metadata.namespace, repository.metadata.name))
+        if mirror is not None and _wants_remote(repository, mirror, self._parts.now(), missed):
             try:
                 remote = await self._remotes.remote(repository)
             except Waiting as missing:
@@ -99,7 +101,7 @@ class RepositoryReconciler:
                 self._parts.queue.add_after(repository.key, missing.retry_after or 15.0)
         others = (found for _, found in self._parts.store.items("Repository") if isinstance(found, Repository))
         busy = sum(network(other.status) for other in others if other.metadata.uid != repository.metadata.uid)
-        return Seen(mirror, run, busy < self._max_transfers, blocked), remote
+        return Seen(mirror, run, busy < self._max_transfers, blocked, missed), remote
 
     # --- record
 
@@ -132,10 +134,10 @@ def with_type(request: Request, operation: Operation) -> Request:
     return replace(request, annotations={**request.annotations, "type": operation.type.value})
 
 
-def _wants_remote(repository: Repository, mirror: Mirror, parts: Parts) -> bool:
+def _wants_remote(repository: Repository, mirror: Mirror, now: datetime, missed: datetime | None) -> bool:
     if decision.active(repository.status) is not None:
         return False
-    return due(repository.spec, repository.status, mirror, parts.now())[0] in NETWORK
+    return due(repository.spec, repository.status, mirror, now, missed)[0] in NETWORK
 
 
 def _ended_well(repository: Repository, plan: RepositoryPlan) -> bool:

@@ -8,19 +8,23 @@ Repository, which records it first; the job's own record comes second (design 5)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 
 from controller.api.conditions import find, is_true
 from controller.api.jobbatch import BatchPhase, JobBatch
 from controller.api.keys import Key
+from controller.api.repository import Repository
 from controller.api.repository_use import LockMode
 from controller.decisions.lock import Line
 from controller.decisions.order import Candidate
+from controller.decisions.repository import fetched_since
 from controller.kube.store import Change, Store
 from controller.reconcile.repository_news import RepositoryNews
 from controller.reconcile.repository_pages import Reason, RepositoryName, RepositoryPages, Want, job_uid, push_refused
 from controller.reconcile.scheduler import Scheduler
 from controller.reconcile.workqueue import HIGH, LOW, WorkQueue
 
+SECOND = timedelta(seconds=1)
 CLAIMING: Reason = ("Claiming", "its claim on the repository is being made")
 
 
@@ -53,6 +57,10 @@ class RepositoryBook(RepositoryPages):
     def spent(self, uids: Iterable[str]) -> None:
         """Claims whose grant is over: until that is recorded in them too they must not look like waiting ones."""
         self.released.update(uids)
+
+    def missed(self, name: RepositoryName) -> datetime | None:
+        """Since when a job waits for a ref that the mirror does not have; also one that a fetch has answered since."""
+        return self.entry(name).missed
 
     def fenced(self, name: RepositoryName, tokens: frozenset[int]) -> None:
         """Lock and fence are recorded for the holders of `tokens`: the records of their jobs are next."""
@@ -132,8 +140,8 @@ class RepositoryBook(RepositoryPages):
             ready = find(repository.status.conditions, "Ready")
             why = ready.message if ready is not None else "it was not looked at yet"
             return "RepositoryNotReady", f"Repository {repository.metadata.name} is not ready: {why}"
-        if repository.spec.prepare is None:
-            return None
+        if (missing := self._missing(want, repository)) is not None or repository.spec.prepare is None:
+            return missing
         batch = self.batch(want)
         if batch is None:
             return None  # no such ref: making the workspace says so
@@ -143,6 +151,22 @@ class RepositoryBook(RepositoryPages):
         if found is not None and found.status.phase is BatchPhase.FAILED and not _later(want, found):
             return "PreparationFailed", f"JobBatch {batch}: {found.status.reason}: {found.status.message}"
         return "Preparing", f"waits for JobBatch {batch}"
+
+    def _missing(self, want: Want, repository: Repository) -> Reason | None:
+        """The ref is not in a mirror that is older than the job, which is fetched then: it may have been pushed since.
+
+        Times of creation are cut off at the second; one that was looked for in vain fails when its workspace is made.
+        """
+        ref = want.ref or repository.spec.branch
+        if want.created is None or self.commit(want.repository, ref) is not None:
+            return None
+        since, entry = want.created + SECOND, self.entry(want.repository)
+        if fetched_since(repository.status, since):
+            return None
+        if entry.missed is None or entry.missed < since:
+            entry.missed = since
+            self._queue.add(Key("Repository", *want.repository), HIGH)
+        return "Fetching", f"{ref} is not in the mirror of Repository {repository.metadata.name}, which is fetched"
 
     def _say(self, uid: str, want: Want, reason: Reason | None) -> None:
         before = self._why.get(uid)

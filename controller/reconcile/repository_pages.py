@@ -60,7 +60,8 @@ class JobClaim:
 @dataclass(slots=True)
 class Entry:
     """One repository; `people` are waiting claims in order, `unplaced` uids of those whose place is being looked up,
-    `pending` grants on their way to its record, `fenced` the tokens of holders that the fence was written for."""
+    `pending` grants on their way to its record, `fenced` the tokens of holders that the fence was written for,
+    `missed` since when a job waits for a ref that is not in the mirror."""
 
     declared: Repository | None = None
     people: list[Claim] = field(default_factory=list)
@@ -69,6 +70,7 @@ class Entry:
     commits: dict[str, str | None] = field(default_factory=dict)
     batches: dict[str, JobBatch] = field(default_factory=dict)
     fenced: frozenset[int] = frozenset()
+    missed: datetime | None = None
 
 
 class RepositoryPages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -67,6 +68,23 @@ def test_what_is_due(
     assert started(plan) == due
     if spec.get("refreshInterval") == "1h":
         wake = 3300
+    assert plan.wake_after == pytest.approx(wake, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("missed", "now", "due", "wake"),
+    [
+        (None, 100, "", 200),
+        (at(90), 100, "Fetch", 0),
+        (at(101), 100, "", 1),  # the same second may hold a push that is younger than the last fetch
+        (at(0), 100, "", 200),  # the last fetch began after the job was made: it has answered
+        (at(-50), 100, "", 200),
+    ],
+)
+def test_a_ref_that_is_missed(missed: datetime | None, now: float, due: str, wake: float) -> None:
+    """5.1: a job is younger than the mirror and wants what is not there: it is fetched once, before it is stale."""
+    plan = decide(repository(fresh()), Seen(HERE, run(), missed=missed), at(now))
+    assert started(plan) == due
     assert plan.wake_after == pytest.approx(wake, abs=0.2)
 
 

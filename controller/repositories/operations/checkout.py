@@ -53,7 +53,7 @@ def check_supported(git: Git, commit: str) -> None:
     """
     status, kind, _ = git.call("cat-file", "-t", commit)
     if status != 0 or kind.strip() != "commit":
-        raise Failed(Reason.REF_NOT_FOUND, f"the mirror has no commit {commit}: it is fetched on request")
+        raise Failed(Reason.REF_NOT_FOUND, f"the remote has no branch or tag that leads to {commit}: push one")
     entries = git.run("ls-tree", "-r", "-z", "--full-tree", commit).split("\0")
     modules = [entry.partition("\t")[2] for entry in entries if entry.startswith("160000 ")]
     if modules:

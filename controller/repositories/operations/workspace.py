@@ -76,7 +76,7 @@ def _plan(order: Workspace) -> _Plan:
     mirror, facts = sound_mirror(Path(order.repository))
     commit = order.commit or refs.read_ref(mirror, order.ref)
     if commit is None:
-        message = f"the remote has no branch or tag {order.ref}: correct the ref, or push it and have it fetched"
+        message = f"the remote has no branch or tag {order.ref}: correct the ref, or push it"
         raise Failed(Reason.REF_NOT_FOUND, message)
     reflinks = can_reflink(mirror.parent)
     key = order.key or (base_key(commit, ()) if reflinks else "")

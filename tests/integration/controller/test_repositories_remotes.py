@@ -126,6 +126,24 @@ def test_missing_ref(controller: RunningController, repositories: Repositories, 
     jobs.finished("fine", "Succeeded")
 
 
+@pytest.mark.parametrize("by", ["branch", "commit", "tag"])
+def test_ref_that_was_pushed_just_now(
+    controller: RunningController, repositories: Repositories, jobs: Jobs, by: str
+) -> None:
+    """5.1: a job made after its ref was pushed gets it, also where the mirror is not stale; one fetch for all."""
+    remote = repositories.ready()
+    commit = remote.commit({"file": "new\n"}, "topic", "pushed just now")
+    if by == "tag":
+        remote.tag("v1", annotated=True)
+    ref = {"branch": "topic", "commit": commit, "tag": "v1"}[by]
+    before = repositories.get()["status"]["statistics"]["operations"]
+    for number in range(3):
+        repositories.job(f"job-{number}", "grep -q new file", use={"ref": ref, "lock": "Shared"})
+    for number in range(3):
+        assert jobs.finished(f"job-{number}", "Succeeded")["status"]["repository"]["commit"] == commit
+    assert repositories.get()["status"]["statistics"]["operations"] - before <= 2  # made in two seconds at most
+
+
 def test_missing_branch_of_the_repository(
     controller: RunningController, repositories: Repositories, jobs: Jobs
 ) -> None:
