@@ -31,6 +31,12 @@ class Settings(BaseSettings):
     kubeconfig: Path | None = Field(
         default=None, description="Kubeconfig of the cluster; unset: HOLDFAST_HOME/kubeconfig, then the usual places."
     )
+    namespace: str = Field(
+        default="default",
+        max_length=63,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        description="Namespace of the objects that Holdfast makes for itself: RecoveryReports, scheduled Snapshots.",
+    )
     max_running: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,

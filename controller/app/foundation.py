@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from controller.delivery.transport import trust
 from controller.kube.store import Store
+from controller.reconcile.account import RecoveryAccount
 from controller.reconcile.callback_book import CallbackBook
 from controller.reconcile.index import AttemptIndex
 from controller.reconcile.job_deliveries import DroppedCallbacks
@@ -41,6 +42,7 @@ class Foundation:
     book: RepositoryBook
     callbacks: CallbackBook
     dropped: DroppedCallbacks
+    account: RecoveryAccount
     tls: ssl.SSLContext
 
 
@@ -63,5 +65,6 @@ def lay(settings: Settings) -> Foundation:
         book=book,
         callbacks=CallbackBook(),
         dropped=DroppedCallbacks(),
+        account=RecoveryAccount(),
         tls=trust(),
     )

@@ -99,6 +99,7 @@ def _parts(
         index=base.index,
         scheduler=base.scheduler,
         evictions=Evictions(),
+        account=base.account,
         events=Recorder(api, base.metrics),
         metrics=base.metrics,
         host=Host(state_id, name, delay, limit),

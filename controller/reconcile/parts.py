@@ -11,6 +11,7 @@ from controller.executors.base import AttemptId, Executor
 from controller.kube.client import Api
 from controller.kube.events import Recorder
 from controller.kube.store import Store
+from controller.reconcile.account import RecoveryAccount
 from controller.reconcile.evictions import Evictions
 from controller.reconcile.index import AttemptIndex
 from controller.reconcile.record import StatusWriter
@@ -24,6 +25,7 @@ class Parts:
     """See the module.
 
     Args:
+        account: of this start, to note what is found and done.
         now: wall clock, timezone-aware UTC.
         monotonic: seconds that never go back.
         output_location: `host:path` of an attempt's output.
@@ -37,6 +39,7 @@ class Parts:
     index: AttemptIndex
     scheduler: Scheduler
     evictions: Evictions
+    account: RecoveryAccount
     events: Recorder
     metrics: Metrics
     host: Host

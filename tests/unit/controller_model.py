@@ -23,6 +23,7 @@ from controller.errors import HoldfastError
 from controller.executors.base import AttemptId
 from controller.kube.events import Recorder
 from controller.kube.store import Store
+from controller.reconcile.account import RecoveryAccount
 from controller.reconcile.environment import Environment
 from controller.reconcile.evictions import Evictions
 from controller.reconcile.first_pass import first_pass
@@ -143,6 +144,7 @@ def _parts(world: World, boundary: Boundary, loop: VirtualLoop, host_limit: int,
         index=index,
         scheduler=Scheduler(queue, index, host_limit),
         evictions=Evictions(),
+        account=RecoveryAccount(),
         events=Recorder(api, metrics, lambda: world.now, loop.time),
         metrics=metrics,
         host=HOST,
