@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, TypedDict, Unpack
@@ -29,6 +29,7 @@ LIST_RESTARTS = 5
 MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+READS = ("get", "list")
 BEARER = ["BearerToken"]
 
 
@@ -63,9 +64,13 @@ class Api:
         client: as `Api.connect` makes it.
         metrics: where calls are counted.
         timeout_seconds: limit of one call.
+
+    Attributes:
+        guard: called before each write; what it raises keeps the write from being sent. None: nobody else leads.
     """
 
     def __init__(self, client: ApiClient, metrics: Metrics, timeout_seconds: float) -> None:
+        self.guard: Callable[[], None] | None = None
         self._client: Any = client  # the official client is not annotated throughout
         self._metrics = metrics
         self._host = str(client.configuration.host)
@@ -230,6 +235,8 @@ class Api:
         content: str = JSON,
         accept: str = JSON,
     ) -> Object:
+        if self.guard is not None and verb not in READS:
+            self.guard()
         client = self._client
         headers = {**client.default_headers, "Accept": accept, "Content-Type": content}
         began = time.perf_counter()

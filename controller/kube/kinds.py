@@ -35,6 +35,7 @@ SERVED: dict[str, Served] = {
     **{kind: Served(_OURS, Names(kind).plural) for kind in KINDS},
     "ConfigMap": Served("/api/v1", "configmaps"),
     "Secret": Served("/api/v1", "secrets"),
+    "Lease": Served("/apis/coordination.k8s.io/v1", "leases"),
     "Event": Served("/api/v1", "events"),
     "Namespace": Served("/api/v1", "namespaces", namespaced=False),
     "CustomResourceDefinition": Served("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions", namespaced=False),

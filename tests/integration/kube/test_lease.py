@@ -1,0 +1,108 @@
+"""The Lease on the real API server: take-over after a release, after silence, and never two at once (10.5)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from uuid import uuid4
+
+import pytest
+
+from controller.kube.client import Api
+from controller.kube.lease import Lease, LeaseLost, NotLeading
+from controller.telemetry.metrics import Metrics
+from tests.running_plane import RunningPlane
+
+DURATION, REQUEST = 4.0, 1.0  # seconds: a Lease counts whole ones
+Make = Callable[[str], Lease]
+
+
+@pytest.fixture
+async def other(plane: RunningPlane) -> AsyncIterator[Api]:
+    """A connection of somebody else."""
+    async with await Api.connect(plane.kubeconfig, Metrics(), version="other") as made:
+        yield made
+
+
+@pytest.fixture
+def make(client: Api, other: Api) -> Make:
+    """Candidates for one Lease that nobody used before."""
+    name = f"lease-{uuid4().hex[:8]}"
+    return lambda identity: Lease({"a": client}.get(identity, other), "default", name, identity, DURATION, REQUEST)
+
+
+async def test_a_released_lease_is_taken_at_once(make: Make) -> None:
+    """10.5: under two seconds after a clean stop; the one that let go writes nothing any more."""
+    first, second = make("a"), make("b")
+    await asyncio.wait_for(first.acquire(), 5)
+    standing_by = asyncio.create_task(second.acquire())
+    await asyncio.sleep(0)
+    first.check()
+    began = time.monotonic()
+    await first.release()
+    with pytest.raises(NotLeading):
+        first.check()
+    await asyncio.wait_for(standing_by, 5)
+    assert time.monotonic() - began < 2
+    second.check()
+
+
+async def test_a_silent_leader_is_waited_for(make: Make) -> None:
+    """10.5: after a crash the next one leads when the lease has run out, and not before; the old one has stopped."""
+    first, second = make("a"), make("b")
+    await asyncio.wait_for(first.acquire(), 5)
+    keeping = asyncio.create_task(first.keep())
+    standing_by = asyncio.create_task(second.acquire())
+    done, _ = await asyncio.wait({standing_by, keeping}, timeout=DURATION + 2 * REQUEST + 1)
+    assert not done and first.leads, "it renews, and nobody takes it away"
+    keeping.cancel()
+    silent_since = time.monotonic()
+    await asyncio.wait_for(standing_by, DURATION + REQUEST + 5)
+    took = time.monotonic() - silent_since
+    assert not first.leads
+    assert DURATION * (1 - 1 / 6) <= took < DURATION + REQUEST + 2
+    with pytest.raises(LeaseLost, match="b holds it"):
+        await asyncio.wait_for(first.keep(), DURATION)
+
+
+async def test_who_cannot_renew_gives_up_in_time(make: Make, client: Api) -> None:
+    """10.5: the API server takes no renewal (the Lease is gone): writing stops before the lease has run out."""
+    lease = make("a")
+    await asyncio.wait_for(lease.acquire(), 5)
+    began = time.monotonic()
+    found = await client.get("Lease", "default", lease.name)
+    await client.delete("Lease", "default", lease.name, found["metadata"]["uid"])
+    with pytest.raises(LeaseLost):
+        await asyncio.wait_for(lease.keep(), DURATION + 5)
+    assert time.monotonic() - began < DURATION
+    with pytest.raises(NotLeading):
+        lease.check()
+
+
+async def test_no_write_without_a_valid_lease(make: Make, client: Api) -> None:
+    """10.5: reads go on, for a store that is warm; a write is not sent."""
+    lease = make("a")
+    client.guard = lease.check
+    try:
+        await client.list("Namespace")
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"x-{uuid4().hex[:8]}"}}
+        with pytest.raises(NotLeading):
+            await client.create("ConfigMap", "default", body)
+    finally:
+        client.guard = None
+
+
+async def test_many_candidates_and_one_leader(make: Make) -> None:
+    """10.5: created at once by all of them; one gets it, and one after the other when it is let go."""
+    candidates = [make(name) for name in "abcde"]
+    waiting = {asyncio.create_task(each.acquire()): each for each in candidates}
+    led = []
+    while waiting:
+        done, _ = await asyncio.wait(waiting, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        assert len(done) == 1, "two at once, or nobody"
+        leader = waiting.pop(done.pop())
+        assert [each.leads for each in candidates].count(True) == 1
+        led.append(leader)
+        await leader.release()
+    assert len(led) == len(candidates)
