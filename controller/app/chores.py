@@ -5,7 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 from controller.app.works import Works
-from controller.recovery.chores import follow_adopt, observe_gauges, recheck_store, remove_temps, tidy
+from controller.recovery.chores import (
+    CorruptObjects,
+    follow_adopt,
+    observe_gauges,
+    recheck_store,
+    remove_temps,
+    tidy,
+)
 from controller.recovery.upkeep import Chore
 from controller.settings import Settings
 
@@ -23,6 +30,7 @@ def chores(works: Works, settings: Settings) -> tuple[Chore, ...]:
     return (
         Chore("temps", ONCE, partial(remove_temps, home)),
         Chore("adopt", EACH_TICK, partial(follow_adopt, home, ownerless)),
+        Chore("corrupt objects", EACH_TICK, CorruptObjects(parts).tell),
         Chore("disk", DISK_SECONDS, works.disk.look),
         Chore("attempts", settings.sweep_seconds, works.intake.look_at_attempts),
         Chore("operations", settings.sweep_seconds, works.sides.repositories.operations.look_again),

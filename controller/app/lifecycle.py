@@ -22,6 +22,7 @@ from controller.executors.process.executor import attempts_carried
 from controller.kube.client import Api
 from controller.kube.watch import run_watch
 from controller.reconcile.first_pass import first_pass
+from controller.recovery.integrity import check_files, keep_checking_runs
 from controller.recovery.join import join
 from controller.recovery.repository_chores import RepositoryChores
 from controller.recovery.upkeep import Upkeep
@@ -53,6 +54,7 @@ class App:
             Transient: the state directory cannot be read.
         """
         self._catch_signals()
+        await asyncio.to_thread(check_files, self._settings.home, self._base.metrics.integrity)
         base, limit = self._base, self._settings.request_timeout_seconds
         connecting = Api.connect(self._settings.kubeconfig, base.metrics, timeout_seconds=limit, version=base.version)
         async with await connecting as api:
@@ -93,6 +95,8 @@ class App:
         upkeep = Upkeep(chores(works, self._settings))
         self._background.start(self._base.scheduler.run(), "scheduler")
         self._background.start(upkeep.run(), "upkeep")
+        checking = keep_checking_runs(self._settings.home, self._base.metrics.integrity)
+        self._background.start(checking, "integrity")
         repositories = RepositoryChores(
             works.parts, works.sides.repositories.operations, self._settings.keep_failed_workspaces_seconds
         )

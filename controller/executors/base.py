@@ -119,8 +119,12 @@ class Executor(Protocol):
     async def foreign_entries(self) -> list[str]:
         """Names of what lies beside the attempts and is nothing of ours; raises Transient."""
 
-    async def quarantine(self, name: str) -> str | None:
-        """Set a damaged attempt or a foreign entry aside unless something of it may be alive; why, None: it stays."""
+    async def quarantine(self, name: str, asked: str = "") -> str | None:
+        """Set a damaged attempt or a foreign entry aside unless something of it may be alive; why, None: it stays.
+
+        Args:
+            asked: a person's reason to set aside what is not damaged, but of which nothing is proved.
+        """
 
     async def clean_leftovers(self, older_than_seconds: float = 600) -> list[str]:
         """Remove what a crash left of half-made and half-removed attempts; returns the names. Raises Transient."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,6 +19,8 @@ from controller.decisions.observed import Evidence, Observation
 from controller.decisions.orphan import is_over
 from controller.errors import Transient
 from controller.executors.base import AttemptId, Executor, LaunchSpec, Limits
+from controller.files.quarantine import set_aside
+from controller.files.versions import NewerVersion
 from controller.reconcile.index import AttemptIndex
 from controller.reconcile.workqueue import HIGH, LOW, WorkQueue
 from controller.repositories.cleanup import remove_result
@@ -86,12 +89,16 @@ class Operations:
     Args:
         executor: of operations only, with run directories of its own.
         queue: the owner's key is added when its operation may have ended.
+        damaged: told of a result that was set aside: its path, and why.
     """
 
-    def __init__(self, executor: Executor, places: Places, queue: WorkQueue) -> None:
+    def __init__(
+        self, executor: Executor, places: Places, queue: WorkQueue, damaged: Callable[[str, str], None]
+    ) -> None:
         self.executor = executor
         self.places = places
         self._queue = queue
+        self._damaged = damaged
         self._owners: dict[AttemptId, Key] = {}
         self._index = AttemptIndex()
         executor.subscribe(self._wake)
@@ -133,6 +140,13 @@ class Operations:
         code = seen.exit.code if seen.exit is not None else None
         try:
             return Look(seen, await asyncio.to_thread(outcome, self.places, str(operation), code))
+        except NewerVersion as error:
+            raise Transient("NewerVersion", f"{self.places.result(str(operation))} {error}") from error
+        except ValueError as error:
+            path = self.places.result(str(operation))
+            await asyncio.to_thread(set_aside, self.places.home, path, str(error))
+            self._damaged(str(path), str(error))
+            return Look(seen)
         except OSError as error:
             raise Transient("ResultUnreadable", f"{error.filename or operation}: {error.strerror}") from error
 

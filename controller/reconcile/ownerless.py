@@ -89,6 +89,5 @@ async def set_aside(parts: Parts, name: str) -> bool:
     reason = await parts.executor.quarantine(name)
     if reason is None:
         return False
-    parts.metrics.quarantined_files.inc()
-    _log.error("set aside in runs/.quarantine", entry=name, reason=reason)
+    parts.metrics.integrity.set_aside(name, reason)
     return True

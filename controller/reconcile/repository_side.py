@@ -36,7 +36,7 @@ def repository_side(parts: Parts, book: RepositoryBook, executor: Executor, sett
     Args:
         executor: of operations only.
     """
-    operations = Operations(executor, Places(settings.home), parts.queue)
+    operations = Operations(executor, Places(settings.home), parts.queue, parts.metrics.integrity.set_aside)
     remotes = Remotes(parts.api, settings.git_schemes.split(","))
     jobs = JobRepositories(parts, book, operations, remotes)
     return RepositorySide(book, operations, remotes, jobs, settings.max_transfers)

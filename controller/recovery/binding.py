@@ -9,16 +9,18 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import time
 import uuid
 from pathlib import Path
 
 from controller.decisions.binding import Identity
 from controller.errors import Terminal
 from controller.executors.process.rundir import RunDir
-from controller.files.atomic import fsync_directory, write_atomic
+from controller.files.atomic import write_atomic
+from controller.files.quarantine import set_aside
+from controller.files.versions import NewerVersion, current, known
 
 LOCK, IDENTITY, ADOPT = "controller.lock", "identity.json", "adopt.json"
+NEWER = "IdentityNewer"  # also `holdfast adopt` does not help: it would overwrite what it does not know
 
 
 class HomeLock:
@@ -57,13 +59,16 @@ def read_identity(home: Path) -> Identity | None:
     """What the directory remembers, None where it remembers nothing.
 
     Raises:
-        Terminal: identity.json is damaged; guessing would bind the directory to the wrong cluster.
+        Terminal: identity.json is damaged, or of a newer version (reason NEWER); guessing would bind the directory to
+            the wrong cluster.
     """
     path = home / IDENTITY
     try:
         return _parse(path.read_bytes())
     except FileNotFoundError:
         return None
+    except NewerVersion as error:
+        raise Terminal(NEWER, f"{path} {error}; nothing is started, stopped or removed by this one") from error
     except OSError as error:
         raise _damaged(f"{path} cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:
@@ -71,9 +76,7 @@ def read_identity(home: Path) -> Identity | None:
 
 
 def _parse(data: bytes) -> Identity:
-    raw = json.loads(data)
-    if not isinstance(raw, dict):
-        raise ValueError("not a JSON object")
+    raw = current(IDENTITY, json.loads(data))
     found = raw.get("stateId"), raw.get("cluster"), raw.get("highestVersion")
     match found:
         case str(state_id), str(cluster), int(version) if state_id and cluster:
@@ -88,7 +91,12 @@ def _damaged(problem: str) -> Terminal:
 
 def write_identity(home: Path, identity: Identity) -> None:
     """Remember. Raises OSError where it cannot be written."""
-    body = {"stateId": identity.state_id, "cluster": identity.cluster, "highestVersion": identity.highest_version}
+    body = {
+        "version": known(IDENTITY),
+        "stateId": identity.state_id,
+        "cluster": identity.cluster,
+        "highestVersion": identity.highest_version,
+    }
     write_atomic(home / IDENTITY, json.dumps(body).encode())
 
 
@@ -116,19 +124,15 @@ def state_id_of_attempts(runs: Path) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def set_identity_aside(home: Path) -> Path | None:
-    """Keep a damaged identity.json for a person to look at, under a name of its own; None where there is none.
+def set_identity_aside(home: Path, why: str) -> Path | None:
+    """Keep a damaged identity.json for a person to look at, in quarantine; None where there is none.
 
     Raises:
         OSError: it could not be renamed.
     """
-    aside = home / f"{IDENTITY}.damaged.{time.time_ns()}"
-    try:
-        (home / IDENTITY).rename(aside)
-    except FileNotFoundError:
+    if not (home / IDENTITY).exists():
         return None
-    fsync_directory(str(home))
-    return aside
+    return set_aside(home, home / IDENTITY, why)
 
 
 def request_adopt(home: Path) -> None:

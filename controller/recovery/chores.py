@@ -8,11 +8,14 @@ from pathlib import Path
 
 import structlog
 
+from controller.api.keys import API_VERSION, Key
 from controller.api.names import KINDS
 from controller.decisions.binding import Identity
 from controller.errors import HoldfastError
 from controller.files.atomic import remove_stale_temps
+from controller.files.quarantine import DIRECTORY, remove_dangling
 from controller.kube.errors import OlderEtcd
+from controller.kube.events import Reference
 from controller.kube.store import Store
 from controller.kube.sync import recheck
 from controller.reconcile.ownerless import Ownerless
@@ -22,6 +25,12 @@ from controller.reconcile.workers import Workers
 from controller.reconcile.workqueue import LOW
 from controller.recovery.binding import adopt_requested, adopted, write_identity
 from controller.telemetry.metrics import DEGRADED_REASONS
+
+TELL_AGAIN_SECONDS = 1800.0  # Events live for an hour
+INVALID_WAY_OUT = (
+    "Mend it with kubectl edit, or run the version of Holdfast that wrote it; until then nothing of it is started, "
+    "stopped or removed."
+)
 
 _log = structlog.get_logger("controller.upkeep")
 
@@ -48,10 +57,36 @@ class HighestVersion:
         self._identity = identity
 
 
+class CorruptObjects:
+    """Tells of objects that do not validate, where a person looks at them (requirement 7.5).
+
+    An Event and no condition: the status of an object that cannot be read is not ours to write.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._told: dict[Key, tuple[int, float]] = {}  # version and when
+
+    def tell(self) -> None:
+        """Tell of each version once, and again before the API server forgets the Event."""
+        now, corrupt = self._parts.monotonic(), self._parts.store.corrupt
+        self._told = {key: told for key, told in self._told.items() if key in corrupt}
+        for key, aside in corrupt.items():
+            version, when = self._told.get(key, (-1, 0.0))
+            if version == aside.version and now - when < TELL_AGAIN_SECONDS:
+                continue
+            self._told[key] = aside.version, now
+            text = f"set aside, it does not validate: {aside.error}. {INVALID_WAY_OUT}"
+            self._parts.events.record(Reference(API_VERSION, *key, aside.uid), "Warning", "Invalid", text)
+
+
 def remove_temps(home: Path) -> None:
     """Remove the temporary files of writers that were killed."""
     try:
         remove_stale_temps(home, now=time.time())
+        if (home / DIRECTORY).is_dir():
+            remove_stale_temps(home / DIRECTORY, now=time.time())
+            remove_dangling(home, time.time())
     except OSError as error:
         _log.error("cannot tidy up the state directory", path=str(error.filename), error=str(error))
 
@@ -99,6 +134,8 @@ def observe_gauges(parts: Parts, ownerless: Ownerless, workers: Workers) -> None
     """Set the gauges that no event sets: work queue, gate, degradation, queues, repositories."""
     workers.observe()
     closed = parts.scheduler.closed_for
+    corrupt = len(parts.store.corrupt)
+    parts.metrics.integrity.observe(sum(map(parts.store.count, KINDS)) + corrupt, corrupt)
     parts.metrics.repositories.show(figures(parts.store))
     parts.metrics.gate_open.set(0 if closed else 1)
     asked = "ManyOwnerless" if ownerless.held_for_a_person else None

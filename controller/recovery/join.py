@@ -19,6 +19,7 @@ from controller.kube.store import Store
 from controller.kube.sync import sync
 from controller.recovery.binding import (
     IDENTITY,
+    NEWER,
     adopt_requested,
     adopted,
     new_identity,
@@ -94,7 +95,7 @@ def _inodes(settings: Settings) -> list[int]:
 def _bind(settings: Settings, store: Store, cluster: str, listed: int) -> Identity | Mismatch:
     recorded, why = _compare(settings, store, cluster, listed)
     asked = adopt_requested(settings.home)
-    if why is not None and not asked:
+    if why is not None and (not asked or why.reason == NEWER):
         return why
     try:
         if recorded is None or why is not None:
@@ -121,7 +122,7 @@ def _bind_anew(
     settings: Settings, recorded: Identity | None, why: Mismatch | None, cluster: str, listed: int
 ) -> Identity:
     """Raises OSError; interrupted anywhere, the next try goes on with it."""
-    if recorded is None and why is not None and (aside := set_identity_aside(settings.home)) is not None:
+    if recorded is None and why is not None and (aside := set_identity_aside(settings.home, why.message)) is not None:
         _log.warning("the damaged file was set aside", path=str(aside))
     state_id = recorded.state_id if recorded else state_id_of_attempts(settings.runs)
     made = new_identity(cluster, listed, state_id)

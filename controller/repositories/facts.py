@@ -5,12 +5,14 @@ A mirror or workspace without its facts was never complete. Only the standard li
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-VERSION = 1
+from controller.files.versions import NewerVersion, current, known
+
 MIRROR_FACTS = "mirror.json"
 WORKSPACE_FACTS = "holdfast.json"
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -18,6 +20,10 @@ _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 class Damaged(ValueError):
     """A file of facts is there and is not what was written; the text names it."""
+
+
+class Newer(OSError):
+    """A newer version of Holdfast wrote the facts: what they describe is neither used nor replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ Facts = TypeVar("Facts", MirrorFacts, WorkspaceFacts)
 
 
 def read_mirror(mirror: Path) -> MirrorFacts | None:
-    """None where there is no mirror. Raises Damaged, OSError."""
+    """None where there is no mirror. Raises Damaged, OSError (Newer among them)."""
     return _read(mirror / MIRROR_FACTS, MirrorFacts)
 
 
@@ -87,7 +93,8 @@ def boot_id() -> str:
 
 def format_facts(facts: MirrorFacts | WorkspaceFacts) -> bytes:
     """The file's content."""
-    return json.dumps({"version": VERSION, **asdict(facts)}).encode("ascii") + b"\n"
+    sort = MIRROR_FACTS if isinstance(facts, MirrorFacts) else WORKSPACE_FACTS
+    return json.dumps({"version": known(sort), **asdict(facts)}).encode("ascii") + b"\n"
 
 
 def _read(path: Path, kind: type[Facts]) -> Facts | None:
@@ -96,7 +103,17 @@ def _read(path: Path, kind: type[Facts]) -> Facts | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        value = json.loads(data)
-        return kind(**{one.name: value[one.name] for one in fields(kind)})
-    except (ValueError, KeyError, TypeError) as error:
+        value = current(path.name, json.loads(data))
+        return kind(**{one.name: _typed(value[one.name], str(one.type)) for one in fields(kind)})
+    except NewerVersion as error:
+        raise Newer(errno.EPROTONOSUPPORT, str(error), str(path)) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Damaged(f"{path}: {error!r}") from error
+
+
+def _typed(value: Any, wanted: str) -> Any:
+    """`value` where it is of the field's type; raises TypeError."""
+    sort: tuple[type, ...] = (str,) if wanted == "str" else (int, float)
+    if not isinstance(value, sort) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is not {'a string' if wanted == 'str' else 'a number'}")
+    return value

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from controller.files.atomic import write_atomic
+from controller.files.versions import current, known
 
-VERSION = 1
 EXIT_FAILED = 1
 EXIT_DISK_FULL = errno.ENOSPC  # said by the exit code too: on a full disk there may be no result
 _MESSAGE_LENGTH = 2000
@@ -107,7 +108,7 @@ class Result:
     method: str = ""
     exit_code: int | None = None
     set_aside: str = ""
-    version: int = field(default=VERSION)
+    version: int = field(default=known("result"))
 
     @property
     def succeeded(self) -> bool:
@@ -125,17 +126,14 @@ class Result:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Result:
-        """Parse; fields of a newer version are ignored. Raises ValueError."""
-        value = json.loads(data)
-        if not isinstance(value, dict):
-            raise ValueError("not a JSON object")
-        known = {one.name: value[one.name] for one in fields(cls) if one.name in value}
-        for key, item in known.items():
-            if isinstance(item, list):
-                known[key] = tuple(str(entry) for entry in item)
+        """Parse; fields that are not known are ignored. Raises ValueError, NewerVersion among them."""
         try:
-            return cls(**{**known, "reason": Reason(str(known.get("reason")))})
-        except TypeError as error:
+            value = current("result", json.loads(data))
+            found = {
+                one.name: _typed(one.name, str(one.type), value[one.name]) for one in fields(cls) if one.name in value
+            }
+            return cls(**{**found, "reason": Reason(str(found.get("reason")))})
+        except (TypeError, RecursionError) as error:
             raise ValueError(str(error)) from error
 
 
@@ -156,11 +154,29 @@ def read_result(path: Path, exit_code: int | None = None) -> Result | None:
 
     Raises:
         OSError: the file is there and cannot be read.
+        ValueError: it is damaged; NewerVersion: it is not for us to read.
     """
     try:
         return Result.from_bytes(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except FileNotFoundError:
         if exit_code != EXIT_DISK_FULL:
             return None
         message = f"no space left in {path.parent.parent}: free some, the operation is repeated"
         return Result("", path.stem, Reason.DISK_FULL, message)
+
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "Reason": (str,),
+    "int": (int,),
+    "int | None": (int, type(None)),
+    "float": (int, float),
+    "tuple[str, ...]": (list,),
+}
+
+
+def _typed(name: str, wanted: str, value: Any) -> Any:
+    """`value` as the field takes it; raises TypeError where it is of another type."""
+    if not isinstance(value, _TYPES[wanted]) or isinstance(value, bool):
+        raise TypeError(f"{name}: {value!r} is no {wanted}")
+    return tuple(str(entry) for entry in value) if isinstance(value, list) else value

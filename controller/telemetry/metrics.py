@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 
 from controller.api.names import KINDS
 from controller.telemetry.callback_metrics import CallbackMetrics
+from controller.telemetry.integrity import Integrity
 from controller.telemetry.registered import Registered
 from controller.telemetry.repository_metrics import RepositoryMetrics
 
@@ -36,6 +37,7 @@ DEGRADED_REASONS = (
     "OlderEtcd",
     "EmptyStateDirectory",
     "IdentityDamaged",
+    "IdentityNewer",
     "MissingRunDirectories",
     "ManyOwnerless",
     "DiskFull",
@@ -68,6 +70,7 @@ class Metrics(Registered):
         super().__init__(CollectorRegistry())
         self.repositories = RepositoryMetrics(self.registry)
         self.callbacks = CallbackMetrics(self.registry)
+        self.integrity = Integrity(self.registry)
         ProcessCollector(registry=self.registry)
         self._queues: set[str] = set()
         self._others: dict[str, tuple[int, int]] = {}
@@ -143,7 +146,6 @@ class Metrics(Registered):
         )
 
     def _make_recovery(self) -> None:
-        self.quarantined_files = self._counter("holdfast_quarantined_files_total", "Damaged files that were set aside.")
         self.orphans = self._gauge("holdfast_orphans", "Orphans found by the last sweep.", ("kind",), ORPHANS)
         self.orphans_removed = self._counter("holdfast_orphans_removed_total", "Orphans removed.", ("kind",), ORPHANS)
         self.start_seconds = self._gauge(

@@ -23,6 +23,7 @@ from aiohttp import web
 
 from controller.errors import Terminal
 from controller.files.atomic import write_atomic
+from controller.files.versions import known
 from controller.settings import Settings
 from controller.telemetry.health import Answer, Health
 from controller.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -99,7 +100,12 @@ class Server:
 
     def _publish(self) -> bool:
         home = self._settings.home
-        told = {"url": self.url, "pid": os.getpid(), "maxRunning": self._settings.max_running}
+        told = {
+            "version": known(ADDRESS_FILE),
+            "url": self.url,
+            "pid": os.getpid(),
+            "maxRunning": self._settings.max_running,
+        }
         address = json.dumps(told).encode()
         try:
             self._token = _token_in(home / TOKEN_FILE) or self._new_token(home / TOKEN_FILE)

@@ -158,7 +158,7 @@ def _no_repositories(parts: Parts) -> JobRepositories:
     """The real part, in a world where no job names a repository: it has nothing to do."""
     places = Places(Path("/nonexistent"))
     book = RepositoryBook(parts.queue, parts.scheduler, parts.store, resolver(places))
-    operations = Operations(parts.executor, places, parts.queue)
+    operations = Operations(parts.executor, places, parts.queue, parts.metrics.integrity.set_aside)
     return JobRepositories(parts, book, operations, Remotes(parts.api, ("https",)))
 
 

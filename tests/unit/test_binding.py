@@ -76,9 +76,9 @@ def test_damaged_identity_is_no_identity(tmp_path: Path, content: bytes) -> None
         read_identity(tmp_path)
     assert caught.value.reason == "IdentityDamaged"
     assert str(tmp_path / IDENTITY) in caught.value.message and "holdfast adopt" in caught.value.message
-    aside = set_identity_aside(tmp_path)
+    aside = set_identity_aside(tmp_path, caught.value.message)
     assert aside is not None and aside.read_bytes() == content
-    assert read_identity(tmp_path) is None and set_identity_aside(tmp_path) is None
+    assert read_identity(tmp_path) is None and set_identity_aside(tmp_path, caught.value.message) is None
 
 
 def test_identity_round_trip(tmp_path: Path) -> None:

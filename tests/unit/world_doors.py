@@ -137,7 +137,7 @@ class WorldExecutor:
     async def foreign_entries(self) -> list[str]:
         return []
 
-    async def quarantine(self, name: str) -> str | None:
+    async def quarantine(self, name: str, asked: str = "") -> str | None:
         return None  # what cannot be read here is not damaged
 
     async def clean_leftovers(self, older_than_seconds: float = 600) -> list[str]:

@@ -16,7 +16,6 @@ from controller.executors.process.identity import Verdict, boot_id, compare, mac
 from controller.executors.process.observe import look, processes_left
 from controller.executors.process.records import Attempt, Exit, RecordError
 from controller.executors.process.rundir import (
-    QUARANTINE,
     TRASH_PREFIX,
     RunDir,
     build,
@@ -25,7 +24,8 @@ from controller.executors.process.rundir import (
     remove_tree,
     try_lock,
 )
-from controller.files.atomic import fsync_directory, is_temp_name, temp_name, write_atomic
+from controller.files.atomic import is_temp_name, temp_name
+from controller.files.quarantine import set_aside
 
 _KEPT = frozenset({"attempt.json", "process.json", "exit.json", "output.log", "journal.jsonl", "lock", "recorder.lock"})
 _LOOK_LIMIT_SECONDS = 0.3
@@ -197,8 +197,11 @@ def clean_leftovers(runs: str, now: float, older_than_seconds: float = 600) -> l
     return removed
 
 
-def quarantine(runs: str, name: str, state_id: str, now: float) -> str | None:
+def quarantine(runs: str, name: str, state_id: str, asked: str = "") -> str | None:
     """Set an entry of `runs` aside that is damaged or foreign, unless something of it may be alive (7.5).
+
+    Args:
+        asked: a person's reason to set aside what is neither, but of which nothing is proved; "" for none.
 
     Returns:
         Why it was set aside; None where it stays.
@@ -207,16 +210,11 @@ def quarantine(runs: str, name: str, state_id: str, now: float) -> str | None:
         OSError: it could not be moved.
     """
     run = RunDir(os.path.join(runs, name))
-    reason = _damage(run, name, state_id)
-    if reason is None or _may_be_alive(run, name):
+    reason = _damage(run, name, state_id) or asked
+    if not reason or _may_be_alive(run, name):
         return None
-    aside = os.path.join(runs, QUARANTINE)
-    os.makedirs(aside, mode=0o700, exist_ok=True)
-    target = os.path.join(aside, f"{name}.{int(now)}")
-    write_atomic(f"{target}.reason", f"{reason}\n".encode("utf-8", "replace"))
-    os.rename(run.path, target)
-    fsync_directory(runs)
-    return reason
+    # Beside `runs`: all that was set aside is in one place of the state directory.
+    return reason if set_aside(os.path.dirname(runs), run.path, reason) is not None else None
 
 
 def _damage(run: RunDir, name: str, state_id: str) -> str | None:

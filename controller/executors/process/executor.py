@@ -212,14 +212,17 @@ class ProcessExecutor:
             await self._supervise(attempt, run, b"")
         return needed
 
-    async def quarantine(self, name: str) -> str | None:
+    async def quarantine(self, name: str, asked: str = "") -> str | None:
         """Set a damaged run directory or a foreign entry aside; the reason, or None where it stays (alive or sound).
+
+        Args:
+            asked: a person's reason to set aside what is sound, but of which nothing is proved; "" for none.
 
         Raises:
             Transient: it could not be moved.
         """
         try:
-            return await asyncio.to_thread(ending.quarantine, self._runs, name, self._state_id, time.time())
+            return await asyncio.to_thread(ending.quarantine, self._runs, name, self._state_id, asked)
         except OSError as error:
             raise Transient("QuarantineFailed", f"{error.filename or name}: {error.strerror or error}") from error
 

@@ -1,8 +1,8 @@
 """The small files of a run directory as values: attempt.json, process.json, stop.json, exit.json.
 
 Every parser either returns a whole value or raises RecordError: a damaged file never becomes a wrong answer.
-Readers ignore fields they do not know and refuse a `version` above their own only where a field changed its meaning:
-a newer controller reads what an older one wrote. Only the standard library may be imported here.
+Readers ignore fields they do not know; an older `version` is migrated, a newer one refused (`files/versions.py`).
+Only the standard library may be imported here.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller.executors.process.identity import Identity, IdentityError
+from controller.files.versions import NewerVersion, current, known
 
-VERSION = 1
 EXIT_BYTES = 256
 STOP_BYTES = 512
 
@@ -67,14 +67,12 @@ class Attempt:
     def to_bytes(self) -> bytes:
         """The file's content."""
         value = {name: getattr(self, name) for name in self.__slots__}
-        return json.dumps({"version": VERSION, **value}, indent=1).encode("ascii") + b"\n"
+        return json.dumps({"version": known("attempt.json"), **value}, indent=1).encode("ascii") + b"\n"
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Attempt:
         """Parse; raises RecordError."""
         read = _Reader("attempt.json", data)
-        if read.integer("version") > VERSION:
-            raise NewerRecordError("attempt.json", "was written by a newer version of Holdfast: use that version")
         return cls(
             id=read.string("id"),
             state_id=read.string("state_id"),
@@ -116,7 +114,7 @@ class Process:
     def to_bytes(self) -> bytes:
         """The file's content."""
         value = {
-            "version": VERSION,
+            "version": known("process.json"),
             "recorder": self.recorder.to_json(),
             "startedAt": self.started_at,
             "startedBoottime": self.started_boottime,
@@ -153,7 +151,7 @@ class Stop:
     def to_bytes(self) -> bytes:
         """STOP_BYTES of content, so that a file made before a disk filled up can be overwritten in place."""
         return _padded(
-            {"version": VERSION, "reason": self.reason[:64], "graceSeconds": self.grace_seconds},
+            {"version": known("stop.json"), "reason": self.reason[:64], "graceSeconds": self.grace_seconds},
             self.message,
             STOP_BYTES,
         )
@@ -184,7 +182,7 @@ class Exit:
 
     def to_bytes(self) -> bytes:
         """EXIT_BYTES of content; a message that is too long is cut."""
-        value: dict[str, Any] = {"version": VERSION}
+        value: dict[str, Any] = {"version": known("exit.json")}
         if self.never_started:
             value["neverStarted"] = True
         for key, item in (("code", self.code), ("signal", self.signal), ("reason", self.reason or None)):
@@ -217,7 +215,7 @@ def parse_lock(data: bytes) -> Identity:
 
 def format_lock(supervisor: Identity) -> bytes:
     """What a supervisor writes into `lock`."""
-    return json.dumps({"version": VERSION, "supervisor": supervisor.to_json()}).encode("ascii") + b"\n"
+    return json.dumps({"version": known("lock"), "supervisor": supervisor.to_json()}).encode("ascii") + b"\n"
 
 
 def now_boottime() -> float:
@@ -248,9 +246,12 @@ class _Reader:
             value = json.loads(self.data)
         except (ValueError, RecursionError) as error:
             raise RecordError(self.name, f"is not JSON ({error})") from error
-        if not isinstance(value, dict):
-            raise RecordError(self.name, "is not a JSON object")
-        self.value = value
+        try:
+            self.value = current(self.name, value)
+        except NewerVersion as error:
+            raise NewerRecordError(self.name, str(error)) from error
+        except ValueError as error:
+            raise RecordError(self.name, str(error)) from error
 
     def string(self, key: str) -> str:
         value = self.value.get(key)

@@ -30,7 +30,6 @@ from controller.files.atomic import fsync_directory, temp_name, write_all, write
 
 _ATTEMPT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}\.(0|[1-9][0-9]{0,8})")
 TRASH_PREFIX = ".trash."
-QUARANTINE = ".quarantine"
 _RECORD_LIMIT = 16 * 1024 * 1024
 
 

@@ -28,7 +28,7 @@ def queue() -> WorkQueue:
 
 @pytest.fixture
 async def operations(host: Host, queue: WorkQueue, tmp_path: Path) -> Operations:
-    made = Operations(host.executor, Places(tmp_path), queue)
+    made = Operations(host.executor, Places(tmp_path), queue, lambda path, reason: None)
     host.runs.mkdir(exist_ok=True)
     await made.load()
     return made
