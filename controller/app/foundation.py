@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 from controller.delivery.transport import trust
@@ -49,7 +50,8 @@ class Foundation:
 def lay(settings: Settings) -> Foundation:
     """Make them; nothing runs yet, and nobody listens to the store."""
     own_version = version("holdfast")
-    metrics, queue, index = Metrics(own_version), WorkQueue(), AttemptIndex()
+    metrics, queue, index, account = Metrics(own_version), WorkQueue(), AttemptIndex(), RecoveryAccount()
+    metrics.integrity.on_problem(partial(account.note, "corrupt"))
     store, scheduler = Store(metrics), Scheduler(queue, index, settings.max_running)
     book = RepositoryBook(queue, scheduler, store, resolver(Places(settings.home)))
     scheduler.also_ask(book)
@@ -65,6 +67,6 @@ def lay(settings: Settings) -> Foundation:
         book=book,
         callbacks=CallbackBook(),
         dropped=DroppedCallbacks(),
-        account=RecoveryAccount(),
+        account=account,
         tls=trust(),
     )

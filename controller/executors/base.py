@@ -126,5 +126,8 @@ class Executor(Protocol):
             asked: a person's reason to set aside what is not damaged, but of which nothing is proved.
         """
 
+    def place(self, name: str) -> str:
+        """Where an attempt or a foreign entry is kept, for people."""
+
     async def clean_leftovers(self, older_than_seconds: float = 600) -> list[str]:
         """Remove what a crash left of half-made and half-removed attempts; returns the names. Raises Transient."""

@@ -89,5 +89,5 @@ async def set_aside(parts: Parts, name: str) -> bool:
     reason = await parts.executor.quarantine(name)
     if reason is None:
         return False
-    parts.metrics.integrity.set_aside(name, reason)
+    parts.metrics.integrity.set_aside(parts.executor.place(name), reason)
     return True

@@ -75,6 +75,8 @@ class CorruptObjects:
             version, when = self._told.get(key, (-1, 0.0))
             if version == aside.version and now - when < TELL_AGAIN_SECONDS:
                 continue
+            if key not in self._told:
+                self._parts.account.note("corrupt", str(key))
             self._told[key] = aside.version, now
             text = f"set aside, it does not validate: {aside.error}. {INVALID_WAY_OUT}"
             self._parts.events.record(Reference(API_VERSION, *key, aside.uid), "Warning", "Invalid", text)

@@ -6,6 +6,8 @@ how often somebody looked. A file that was set aside counts until the next start
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 from prometheus_client import CollectorRegistry
 
@@ -20,6 +22,7 @@ class Integrity(Registered):
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
         self.problems: dict[str, str] = {}  # path -> what is wrong with it
+        self._told: Callable[[str], None] = lambda path: None
         self._checked: dict[str, int] = {}  # sort of file -> how many there are
         self.quarantined_files = self._counter("holdfast_quarantined_files_total", "Damaged files that were set aside.")
         self.corrupt_ratio = self._gauge(
@@ -33,17 +36,27 @@ class Integrity(Registered):
             "holdfast_orphan_disk_reclaimed_bytes_total", "Disk space of leftovers that were removed."
         )
 
+    def on_problem(self, told: Callable[[str], None]) -> None:
+        """Have `told` called with the path of each damaged file, once."""
+        self._told = told
+
     def set_aside(self, path: str, reason: str) -> None:
         """A damaged file or directory was moved, or copied, to quarantine."""
-        self.problems[path] = reason
+        self._note(path, reason)
         self.quarantined_files.inc()
         _log.error("set aside in quarantine", path=path, reason=reason)
 
     def damaged(self, path: str, reason: str) -> None:
         """A damaged file stays where it is: who it belongs to decides."""
         if self.problems.get(path) != reason:
-            self.problems[path] = reason
+            self._note(path, reason)
             _log.error("a state file is damaged", path=path, reason=reason)
+
+    def _note(self, path: str, reason: str) -> None:
+        new = path not in self.problems
+        self.problems[path] = reason
+        if new:
+            self._told(path)
 
     def sound(self, path: str) -> None:
         """It is whole again, or gone."""

@@ -226,6 +226,10 @@ class ProcessExecutor:
         except OSError as error:
             raise Transient("QuarantineFailed", f"{error.filename or name}: {error.strerror or error}") from error
 
+    def place(self, name: str) -> str:
+        """Path of an attempt's run directory or of a foreign entry."""
+        return f"{self._runs}/{name}"
+
     async def clean_leftovers(self, older_than_seconds: float = 600) -> list[str]:
         """Finish interrupted removals and remove directories whose building was killed; raises Transient."""
         try:

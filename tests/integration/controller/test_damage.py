@@ -45,7 +45,7 @@ def test_damaged_while_it_runs(controller: RunningController, jobs: Jobs, tmp_pa
         jobs.delete(names[file])
         gone = controller.runs / f"{uids[file]}.1"
         soon(lambda gone=gone: not gone.exists(), "it is set aside")  # type: ignore[misc]
-        assert list((controller.runs / ".quarantine").glob(f"{uids[file]}.1.*"))
+        assert list((controller.home / "quarantine").glob(f"{uids[file]}.1.*"))
 
 
 def told_of_damage(jobs: Jobs, name: str, file: str) -> bool:
@@ -120,7 +120,7 @@ def test_foreign_entries_of_runs_are_set_aside(controller: RunningController, jo
     jobs.finished("bystander", "Succeeded")
     soon(lambda: not strange.exists() and not half.exists(), "they are set aside")
     soon(lambda: not (controller.runs / "stray").exists(), "the file too")
-    kept = {path.name.rpartition(".")[0] for path in (controller.runs / ".quarantine").iterdir()}
+    kept = {path.name.rpartition(".")[0] for path in (controller.home / "quarantine").iterdir()}
     assert {"not an attempt", "stray"} <= kept
     assert [entry for entry in controller.log_lines(since) if "not an attempt" in str(entry)]
     assert controller.metric("holdfast_quarantined_files_total") >= 2

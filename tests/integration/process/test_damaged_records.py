@@ -41,7 +41,7 @@ async def test_garbage_is_unknown_and_set_aside(host: Host, name: str, garbage: 
     assert reason is not None and name in reason
     assert (await host.executor.observe(spec.attempt)).evidence is Evidence.ABSENT
     assert await host.executor.list_attempts() == [sound.attempt]
-    aside = {path.suffix for path in (host.runs / ".quarantine").iterdir()}
+    aside = {path.suffix for path in (host.runs.parent / "quarantine").iterdir()}
     assert ".reason" in aside and len(aside) == 2
 
 

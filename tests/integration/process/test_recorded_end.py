@@ -58,7 +58,7 @@ async def test_recorded_end(host: Host, files: list[str], content: bytes | None)
     assert not await host.executor.ensure_supervised(spec.attempt)
     await host.executor.release(spec.attempt, keep_record=True)
     assert (await host.executor.observe(spec.attempt)).evidence is Evidence.ENDED
-    reason = quarantine(str(host.runs), str(spec.attempt), "state-1", 0)
+    reason = quarantine(str(host.runs), str(spec.attempt), "state-1")
     assert reason is not None and files[0] in reason
 
 
