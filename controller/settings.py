@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import platformdirs
+from cronsim import CronSim, CronSimError
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -103,6 +105,32 @@ class Settings(BaseSettings):
     )
     callback_per_host: int = Field(default=4, ge=1, le=256, description="Callbacks sent at once to one host.")
     callback_total: int = Field(default=64, ge=1, le=1024, description="Callbacks sent at once in all.")
+    snapshot_destination: str = Field(
+        default="",
+        pattern=r"^[^\x00-\x20]*$",
+        description="Where archives of Snapshots go: an absolute path, or an address of fsspec such as s3://bucket/dir "
+        "(its package, here s3fs, has to be installed); unset: HOLDFAST_HOME/snapshots.",
+    )
+    snapshot_allow: str = Field(
+        default="",
+        description="Other directories or addresses that spec.destination of a Snapshot may name, with all below them, "
+        "comma-separated; * for any. `holdfast up` allows any.",
+    )
+    snapshot_schedule: str = Field(
+        default="", description="When a Snapshot is taken by itself: five fields of cron in UTC; unset: never."
+    )
+    snapshot_keep: int = Field(
+        default=7,
+        ge=1,
+        description="How many good Snapshots are kept, and failed ones beside them; not those of spec.keep.",
+    )
+    snapshot_keep_hours: float = Field(
+        default=30 * 24,
+        gt=0,
+        le=876000,
+        description="A Snapshot is removed with its archive after this; the newest good one never is.",
+    )
+    snapshot_audit: bool = Field(default=False, description="Put the audit journal into every archive.")
     stop_grace_seconds: float = Field(
         default=20, gt=0, description="On SIGTERM the reconciles in work get this long to finish."
     )
@@ -113,6 +141,33 @@ class Settings(BaseSettings):
         for part in filter(None, map(str.strip, text.split(","))):
             ipaddress.ip_network(part)  # its ValueError names the part
         return text
+
+    @field_validator("snapshot_schedule")
+    @classmethod
+    def _cron(cls, text: str) -> str:
+        text = " ".join(text.split())
+        if text and len(text.split()) != 5:
+            raise ValueError("has not five fields; for example `0 3 * * *` is every day at 03:00 UTC")
+        try:
+            if text:
+                CronSim(text, datetime(2024, 3, 1, tzinfo=UTC))
+        except CronSimError as error:
+            raise ValueError(f"{error}; for example `0 3 * * *` is every day at 03:00 UTC") from error
+        return text
+
+    @field_validator("snapshot_destination")
+    @classmethod
+    def _place(cls, text: str) -> str:
+        if text and "://" not in text and not text.startswith("/"):
+            raise ValueError("is neither an absolute path nor an address such as s3://bucket/path")
+        if "::" in text:
+            raise ValueError("chained addresses are not taken: name one file system")
+        return text.rstrip("/") or text
+
+    @property
+    def snapshot_directory(self) -> str:
+        """Directory or address of archives, where a Snapshot names none."""
+        return self.snapshot_destination or str(self.home.absolute() / "snapshots")
 
     @property
     def operations(self) -> Path:

@@ -10,9 +10,10 @@ from controller.api.kind import Kind
 from controller.api.names import KINDS
 from controller.api.repository import Repository
 from controller.api.repositorylock import RepositoryLock
+from controller.api.snapshot import Snapshot
 
 MODELS: dict[str, type[Kind]] = {
-    model.names.kind: model for model in (JobQueue, Repository, RepositoryLock, JobBatch, Callback, BatchJob)
+    model.names.kind: model for model in (JobQueue, Repository, RepositoryLock, JobBatch, Callback, Snapshot, BatchJob)
 }
 
 if tuple(MODELS) != KINDS:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 # In the order in which they are read at a start: a job is judged with its queue and its repository known.
-KINDS = ("JobQueue", "Repository", "RepositoryLock", "JobBatch", "Callback", "BatchJob")
+KINDS = ("JobQueue", "Repository", "RepositoryLock", "JobBatch", "Callback", "Snapshot", "BatchJob")
 
 
 class Names(NamedTuple):

@@ -20,6 +20,8 @@ EACH_TICK, ONCE = 0.0, float("inf")
 DISK_SECONDS = 5.0
 REMEMBER_SECONDS = 30.0
 ORPHAN_SECONDS = 600.0
+SCHEDULE_SECONDS = 5.0
+RETENTION_SECONDS = 60.0
 RECHECK = "recheck"
 RECHECK_AFTER_LIST = 3.0  # seconds: after the LIST's own events were told
 
@@ -38,6 +40,9 @@ def chores(works: Works, settings: Settings) -> tuple[Chore, ...]:
         Chore("orphans", ORPHAN_SECONDS, ownerless.sweep, at_once=False),
         Chore("tidy", ORPHAN_SECONDS, partial(tidy, ownerless)),
         Chore(RECHECK, settings.relist_seconds, partial(recheck_store, parts), at_once=False),
+        Chore("schedule", SCHEDULE_SECONDS, works.schedule.follow),
+        Chore("snapshots", RETENTION_SECONDS, works.sides.snapshots.look_at_all),
+        Chore("snapshot gauges", EACH_TICK, works.sides.snapshots.show),
         Chore("gauges", EACH_TICK, partial(observe_gauges, parts, ownerless, works.workers)),
         Chore("callback gauges", EACH_TICK, works.sides.callbacks.observe_metrics),
     )

@@ -17,6 +17,7 @@ from controller.api.keys import Key
 from controller.api.kind import Kind
 from controller.api.repository import Repository
 from controller.api.repositorylock import RepositoryLock
+from controller.api.snapshot import Snapshot
 from controller.app.foundation import Foundation
 from controller.app.sides import Sides
 from controller.kube.store import Change
@@ -88,6 +89,7 @@ HANDLED = (
     Handled(RepositoryLock, (_book,), lambda parts, _: ClaimReconciler(parts)),
     Handled(JobBatch, (_book,), lambda parts, sides: BatchReconciler(parts, sides.repositories.operations)),
     Handled(Callback, (_callbacks, _dropped), lambda _, sides: sides.callbacks),
+    Handled(Snapshot, (), lambda _, sides: sides.snapshots),
     # The book before the scheduler, which asks it.
     Handled(BatchJob, (_book, _schedule, _count), _jobs),
 )

@@ -108,6 +108,7 @@ class App:
         cut_off = await works.sides.callbacks.land(LAND_SECONDS)
         if cut_off:
             _log.info("callbacks were cut off: they are sent again after the next start", count=cut_off)
+        await works.sides.snapshots.stop()
         await works.workers.stop(self._settings.stop_grace_seconds)
         await works.sides.sender.aclose()
         await works.parts.events.flush(FLUSH_SECONDS)

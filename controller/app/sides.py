@@ -1,4 +1,4 @@
-"""What the reconcilers of kinds need besides their parts, put together once: repositories and callbacks."""
+"""What the reconcilers of kinds need besides their parts, put together once: repositories, callbacks, snapshots."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from controller.reconcile.callbacks import CallbackReconciler
 from controller.reconcile.job_deliveries import JobDeliveries
 from controller.reconcile.parts import Parts
 from controller.reconcile.repository_side import RepositorySide, repository_side
+from controller.recovery.snapshots.reconciler import SnapshotReconciler
+from controller.recovery.snapshots.take import Taker
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Sides:
     callbacks: CallbackReconciler
     sender: Sender
     deliveries: JobDeliveries
+    snapshots: SnapshotReconciler
 
 
 def sides(base: Foundation, parts: Parts, gits: Executor) -> Sides:
@@ -42,4 +45,6 @@ def sides(base: Foundation, parts: Parts, gits: Executor) -> Sides:
         parts, base.callbacks, base.metrics.callbacks, base.settings, base.version, base.tls
     )
     repositories = repository_side(parts, base.book, gits, base.settings)
-    return Sides(repositories, callbacks, sender, JobDeliveries(parts, base.dropped))
+    taker = Taker(parts.api, base.settings.home / "spool", base.version, parts.now)
+    snapshots = SnapshotReconciler(parts, taker, base.settings)
+    return Sides(repositories, callbacks, sender, JobDeliveries(parts, base.dropped), snapshots)

@@ -31,6 +31,7 @@ from controller.reconcile.workers import Workers
 from controller.recovery.chores import HighestVersion
 from controller.recovery.disk import DiskWatch
 from controller.recovery.join import Joined
+from controller.recovery.snapshots.schedule import Schedule
 from controller.recovery.stopwatch import Stopwatch
 
 
@@ -52,6 +53,7 @@ class Works:
     workers: Workers
     highest: HighestVersion
     disk: DiskWatch
+    schedule: Schedule
 
 
 def put_together(base: Foundation, api: Api, joined: Joined) -> Works:
@@ -77,6 +79,7 @@ def put_together(base: Foundation, api: Api, joined: Joined) -> Works:
         workers=Workers(base.queue, stopwatch.watching(router.reconcile), settings.workers, base.metrics),
         highest=HighestVersion(settings.home, identity, base.store),
         disk=DiskWatch(parts, settings, output),
+        schedule=Schedule(parts, settings.snapshot_schedule, settings.namespace),
     )
 
 

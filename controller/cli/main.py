@@ -31,6 +31,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "repo": ("controller.cli.repo", "repo", "List repositories, or describe one; have it fetched."),
     "describe": ("controller.cli.describe", "describe", "Show all that is known of a job."),
     "callbacks": ("controller.cli.callbacks", "callbacks", "List callbacks, describe one; send them again."),
+    "snapshot": ("controller.cli.snapshot", "snapshot", "Take a copy of all that Holdfast recorded."),
+    "snapshots": ("controller.cli.snapshot", "snapshots", "List Snapshots and where their archives are."),
     "cancel": ("controller.cli.change", "cancel", "End jobs for good."),
     "suspend": ("controller.cli.change", "suspend", "Hold jobs back."),
     "resume": ("controller.cli.change", "resume", "Let suspended jobs go on."),

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import re
 
+COPY_CHUNK = 1024**2
+
 _TEMP_NAME = re.compile(r"\.tmp\.[0-9a-f]{16}$")
 
 
@@ -44,6 +46,37 @@ def write_atomic(path: str | os.PathLike[str], data: bytes, mode: int = 0o600) -
     except OSError as error:
         _remove_if_there(temp)
         raise OSError(error.errno, error.strerror, target) from error
+
+
+def copy_atomic(source: str | os.PathLike[str], path: str | os.PathLike[str], mode: int = 0o600) -> None:
+    """Replace `path` durably with a copy of the file `source`, of any size and from any file system.
+
+    Raises:
+        OSError: as `write_atomic`; also where `source` cannot be read, with its own name.
+    """
+    target = os.fspath(path)
+    reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    temp = temp_name(target)
+    try:
+        write_durable(temp, b"", mode)
+        _append_all(reading, temp)
+        os.rename(temp, target)
+        fsync_directory(os.path.dirname(target) or ".")
+    except OSError as error:
+        _remove_if_there(temp)
+        raise OSError(error.errno, error.strerror, target) from error
+    finally:
+        os.close(reading)
+
+
+def _append_all(reading: int, path: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        while data := os.read(reading, COPY_CHUNK):
+            write_all(fd, data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def write_durable(path: str, data: bytes, mode: int = 0o600) -> None:

@@ -225,6 +225,7 @@ class Controller:
             "HOLDFAST_KUBECONFIG": str(self.home.kubeconfig),
             "HOLDFAST_MAX_RUNNING": str(self.max_running),
             "HOLDFAST_GIT_SCHEMES": self.environ.get("HOLDFAST_GIT_SCHEMES", "https,http,ssh,file"),
+            "HOLDFAST_SNAPSHOT_ALLOW": self.environ.get("HOLDFAST_SNAPSHOT_ALLOW", "*"),
             MARKER: marker_of(self.home, self.name),
         }
         # -P: a directory named controller in the working directory must not be imported.

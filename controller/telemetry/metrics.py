@@ -15,6 +15,7 @@ from controller.telemetry.callback_metrics import CallbackMetrics
 from controller.telemetry.integrity import Integrity
 from controller.telemetry.registered import Registered
 from controller.telemetry.repository_metrics import RepositoryMetrics
+from controller.telemetry.snapshot_metrics import SnapshotMetrics
 
 MAX_QUEUES = 200
 OTHER_QUEUES = "other"
@@ -71,6 +72,7 @@ class Metrics(Registered):
         self.repositories = RepositoryMetrics(self.registry)
         self.callbacks = CallbackMetrics(self.registry)
         self.integrity = Integrity(self.registry)
+        self.snapshots = SnapshotMetrics(self.registry)
         ProcessCollector(registry=self.registry)
         self._queues: set[str] = set()
         self._others: dict[str, tuple[int, int]] = {}

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +34,7 @@ SETTINGS = {
     "HOLDFAST_LOG_FORMAT": "json",
     "HOLDFAST_LOG_LEVEL": "debug",
     "HOLDFAST_GIT_SCHEMES": "http,file",
+    "HOLDFAST_SNAPSHOT_ALLOW": tempfile.gettempdir(),
     "PYTHONWARNINGS": "default",
 }
 

@@ -1,0 +1,189 @@
+"""The reconciler of Snapshot: observe, decide, record, act (design 1). The decision is in `decisions/snapshot.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+
+from controller.api.keys import Key
+from controller.api.snapshot import Snapshot, SnapshotPhase
+from controller.decisions.snapshot import NotTaken, Seen, Taken, decide, expired, is_good, location_of
+from controller.errors import Terminal, Transient, Waiting
+from controller.kube.errors import NotFound
+from controller.kube.events import Reference
+from controller.kube.store import Change
+from controller.reconcile.parts import Parts
+from controller.reconcile.workers import Result
+from controller.reconcile.workqueue import LOW, NORMAL
+from controller.recovery.archive import places
+from controller.recovery.snapshots.take import Order, Taker
+from controller.settings import Settings
+
+AUDIT = "audit"  # directory of the audit journal in the state directory
+
+_log = structlog.get_logger("controller.snapshots")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    uid: str
+    outcome: Taken | NotTaken | BaseException
+
+
+class SnapshotReconciler:
+    """Called by the workers with a key, never twice at once for the same Snapshot; takes one at a time."""
+
+    def __init__(self, parts: Parts, taker: Taker, settings: Settings) -> None:
+        self._parts = parts
+        self._taker = taker
+        self._settings = settings
+        self._flying: tuple[Key, str, asyncio.Task[Taken | NotTaken]] | None = None
+        self._began = 0.0
+        self._ended: dict[Key, _Ended] = {}
+        parts.store.listen(self._changed, Snapshot.names.kind)
+
+    async def reconcile(self, key: Key) -> Result:
+        """One pass over one Snapshot.
+
+        Raises:
+            HoldfastError: as its reaction says.
+        """
+        snapshot = self._parts.store.find(Snapshot, key)
+        if snapshot is None:
+            self._ended.pop(key, None)
+            return Result()
+        ended = self._landed(snapshot)
+        plan = decide(snapshot, self._seen(snapshot, ended), self._parts.now())
+        recorded = await self._parts.writer.write(snapshot, plan.status)
+        self._ended.pop(key, None)
+        self._tell(snapshot, recorded)
+        if plan.take:
+            self._take(recorded)
+        if plan.remove:
+            await self._remove(recorded)
+        return Result(plan.wake_after)
+
+    async def stop(self) -> None:
+        """End what is being taken: it is taken again after the next start."""
+        if self._flying is not None:
+            self._flying[2].cancel()
+            await asyncio.gather(self._flying[2], return_exceptions=True)
+
+    def look_at_all(self) -> None:
+        """Time alone expires Snapshots: look at those that retention may want."""
+        for key in self._expired():
+            self._parts.queue.add(key, LOW)
+
+    def show(self) -> None:
+        """Bring the gauges up to date."""
+        good = [each.status.finished_at for each in self._all() if is_good(each) and each.status.finished_at]
+        self._parts.metrics.snapshots.last_success.set(max(good).timestamp() if good else 0)
+
+    # --- observe
+
+    def _all(self) -> list[Snapshot]:
+        return [each for _, each in self._parts.store.items("Snapshot") if isinstance(each, Snapshot)]
+
+    def _expired(self) -> frozenset[Key]:
+        keep_for = timedelta(hours=self._settings.snapshot_keep_hours)
+        return expired(self._all(), self._settings.snapshot_keep, keep_for, self._parts.now())
+
+    def _landed(self, snapshot: Snapshot) -> Taken | NotTaken | None:
+        """The outcome that is not recorded yet; a defect is raised here, where it is loud."""
+        landed = self._ended.get(snapshot.key)
+        if landed is None or landed.uid != snapshot.metadata.uid:
+            return None
+        if isinstance(landed.outcome, BaseException):
+            del self._ended[snapshot.key]
+            raise landed.outcome
+        return landed.outcome
+
+    def _seen(self, snapshot: Snapshot, ended: Taken | NotTaken | None) -> Seen:
+        flying = self._flying is not None and self._flying[1] == snapshot.metadata.uid
+        directory = snapshot.spec.destination or self._settings.snapshot_directory
+        over = snapshot.status.phase is not None and snapshot.status.phase.over
+        return Seen(
+            location=location_of(snapshot, directory),
+            ended=ended,
+            in_flight=flying,
+            busy=self._flying is not None and not flying,
+            refused="" if over else self._refused(directory),
+            expired=over and snapshot.key in self._expired(),
+        )
+
+    def _refused(self, directory: str) -> str:
+        """Whoever may make a Snapshot must not write anywhere that the controller can."""
+        allowed = (self._settings.snapshot_directory, *self._settings.snapshot_allow.split(","))
+        if not places.is_local(directory) or ".." not in Path(directory).parts:
+            for prefix in filter(None, map(str.strip, allowed)):
+                base = prefix.rstrip("/")
+                if prefix == "*" or directory.rstrip("/") == base or directory.startswith(f"{base}/"):
+                    relative = places.is_local(directory) and not Path(directory.removeprefix("file://")).is_absolute()
+                    return f"spec.destination {directory} is not absolute" if relative else ""
+        return f"spec.destination {directory} is not allowed: leave it out, or name it in HOLDFAST_SNAPSHOT_ALLOW"
+
+    # --- act
+
+    def _take(self, snapshot: Snapshot) -> None:
+        key, uid = snapshot.key, snapshot.metadata.uid
+        audit = self._settings.home / AUDIT if snapshot.spec.include_audit or self._settings.snapshot_audit else None
+        order = Order(f"{key.namespace}/{key.name}", snapshot.status.location, audit)
+        task = asyncio.create_task(self._taker.take(order), name=f"snapshot-{key.name}")
+        self._flying, self._began = (key, uid, task), self._parts.monotonic()
+        task.add_done_callback(lambda done: self._done(key, uid, done))
+
+    def _done(self, key: Key, uid: str, task: asyncio.Task[Taken | NotTaken]) -> None:
+        self._flying = None
+        if task.cancelled():
+            return
+        metrics, outcome = self._parts.metrics.snapshots, task.exception() or task.result()
+        metrics.seconds.observe(self._parts.monotonic() - self._began)
+        self._ended[key] = _Ended(uid, outcome)
+        if isinstance(outcome, NotTaken) and not outcome.final:
+            self._parts.queue.add_after(key, 5.0)
+        else:
+            self._parts.queue.add(key, NORMAL)
+        for waiting in self._all():
+            if waiting.status.phase is None or not waiting.status.phase.over:
+                self._parts.queue.add(waiting.key, NORMAL)
+
+    async def _remove(self, snapshot: Snapshot) -> None:
+        """The archive first: an object without one says so by its condition, an archive without one is found by nobody.
+
+        Raises:
+            Transient: the archive could not be removed.
+        """
+        location, meta = snapshot.status.location, snapshot.metadata
+        try:
+            if location:
+                await asyncio.to_thread(places.remove, location)
+        except (OSError, Terminal) as error:
+            raise Transient("ArchiveNotRemoved", f"{location}: {error}") from error
+        _log.info("removed by retention", snapshot=str(snapshot.key), location=location)
+        try:
+            await self._parts.api.delete(*snapshot.key, meta.uid)
+        except NotFound:
+            raise Waiting("Deleted", f"{snapshot.key} is gone; the watch will say so") from None
+
+    def _tell(self, before: Snapshot, after: Snapshot) -> None:
+        phase = after.status.phase
+        if phase is before.status.phase or phase is None or not phase.over:
+            return
+        good = phase is SnapshotPhase.COMPLETE
+        self._parts.metrics.snapshots.taken.labels("ok" if good else "failed").inc()
+        text = f"{after.status.total} objects in {after.status.location}" if good else after.status.message
+        self._parts.events.record(Reference.to(after), "Normal" if good else "Warning", str(phase), text)
+        if good:
+            self.look_at_all()
+        else:
+            _log.error("a Snapshot failed", snapshot=str(after.key), error=text)
+
+    def _changed(self, change: Change) -> None:
+        """A deleted Snapshot is not taken to its end."""
+        flying, old = self._flying, change.old
+        if flying is not None and change.new is None and old is not None and old.metadata.uid == flying[1]:
+            flying[2].cancel()

@@ -1,0 +1,140 @@
+"""Take a Snapshot: read all kinds at one version, spool, pack, verify, put in place.
+
+Promises: every kind is read at the version of the first LIST (all kinds are in one etcd, whose revision that is), so
+the archive is one instant over all of them; one page is in memory at a time; the event loop waits for no disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from controller.api.names import KINDS
+from controller.decisions.snapshot import NotTaken, Taken
+from controller.errors import HoldfastError, Terminal
+from controller.kube.client import LIST_RESTARTS, Api
+from controller.kube.errors import Expired
+from controller.recovery.archive import places, read, write
+from controller.recovery.archive.manifest import AUDIT, FORMAT, Manifest, Part
+
+CONSISTENCY = "all kinds at one resourceVersion"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One archive to be made.
+
+    Args:
+        snapshot: `namespace/name` of the Snapshot, for the manifest.
+        location: where it goes.
+        audit: directory of the audit journal, None to leave it out.
+    """
+
+    snapshot: str
+    location: str
+    audit: Path | None = None
+
+
+class Taker:
+    """Takes one Snapshot at a time.
+
+    Args:
+        spool: directory for files on their way; what a killed controller left in it is removed at the next take.
+        version: of this distribution.
+    """
+
+    def __init__(self, api: Api, spool: Path, version: str, now: Callable[[], datetime]) -> None:
+        self._api = api
+        self._spool = spool
+        self._version = version
+        self._now = now
+
+    async def take(self, order: Order) -> Taken | NotTaken:
+        """Make the archive; whatever the world does wrong is told by NotTaken."""
+        try:
+            await asyncio.to_thread(self._clear)
+            return await self._take(order)
+        except HoldfastError as error:
+            return NotTaken(error.reason, error.message, final=isinstance(error, Terminal))
+        except OSError as error:
+            text = f"{error.filename or order.location}: {error.strerror or error}"
+            return NotTaken("NotWritten", text, final=False)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, self._spool, ignore_errors=True)
+
+    def _clear(self) -> None:
+        shutil.rmtree(self._spool, ignore_errors=True)
+        self._spool.mkdir(mode=0o700, parents=True)
+
+    async def _take(self, order: Order) -> Taken:
+        cluster = (await self._api.get("Namespace", "", "kube-system"))["metadata"]["uid"]
+        taken_at = self._now()
+        kinds, version = await self._read()
+        files = [kind.path for kind in kinds]
+        parts = [kind.close() for kind in kinds]
+        for part, path in await asyncio.to_thread(self._audit, order.audit):
+            parts.append(part)
+            files.append(path)
+        manifest = Manifest(
+            format=FORMAT,
+            controller=self._version,
+            cluster=cluster,
+            snapshot=order.snapshot,
+            taken_at=taken_at,
+            resource_version=str(version),
+            consistency=CONSISTENCY,
+            namespaces=tuple(sorted({name for kind in kinds for name in kind.namespaces})),
+            parts=tuple(parts),
+        )
+        size, sha256 = await asyncio.to_thread(self._publish, manifest, files, order.location)
+        return Taken(manifest.counts, size, sha256, manifest.id, str(version))
+
+    async def _read(self) -> tuple[list[write.SpooledKind], int]:
+        for restarts in range(LIST_RESTARTS):
+            kinds: list[write.SpooledKind] = []
+            version = 0
+            try:
+                for kind in KINDS:
+                    kinds.append(write.SpooledKind(self._spool, kind))
+                    version = await self._read_kind(kinds[-1], version)
+            except Expired:
+                if restarts == LIST_RESTARTS - 1:
+                    raise
+                await asyncio.to_thread(self._clear)
+                continue
+            finally:
+                for spooled in kinds:
+                    spooled.flush()
+            return kinds, version
+        raise AssertionError("unreachable")
+
+    async def _read_kind(self, kind: write.SpooledKind, version: int) -> int:
+        """Spool one kind at `version`, or at the newest one for 0; returns the version."""
+        pages = self._api.pages(kind.kind, resource_version=version) if version else self._api.pages(kind.kind)
+        async for page in pages:
+            version = version or page.resource_version
+            await asyncio.to_thread(kind.add, page.items)
+        return version
+
+    def _audit(self, directory: Path | None) -> list[tuple[Part, Path]]:
+        """Files of the audit journal; one that is rotated away meanwhile is left out."""
+        found = []
+        for path in sorted(directory.iterdir()) if directory is not None and directory.is_dir() else ():
+            if path.is_file() and path.name[0].isalnum():
+                target = self._spool / f"audit-{path.name}"
+                try:
+                    found.append((write.spool_file(path, target, f"{AUDIT}{path.name}"), target))
+                except FileNotFoundError:
+                    continue
+        return found
+
+    def _publish(self, manifest: Manifest, files: list[Path], location: str) -> tuple[int, str]:
+        packed = self._spool / "packed"
+        size, sha256 = write.pack(packed, manifest, files)
+        read.verify(packed, location)  # what was written can be read: a disk that lies is found now, not in need
+        places.put(packed, sha256, location)
+        return size, sha256

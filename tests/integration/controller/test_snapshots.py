@@ -1,0 +1,129 @@
+"""Snapshots taken by a real controller (requirement 7.10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from controller.recovery.archive.read import objects, verify
+from controller.recovery.archive.write import file_sha256
+from tests.integration.controller.conftest import OtherController
+from tests.integration.controller.jobs import GROUP, Jobs, Object, condition_of, found
+from tests.integration.controller.running_controller import RunningController
+from tests.integration.controller.waits import soon
+
+SNAPSHOTS = "snapshots"
+
+
+@pytest.fixture(autouse=True)
+def no_snapshots(plane_http: httpx.Client) -> Iterator[None]:
+    """Retention counts those of all namespaces."""
+    yield
+    for each in plane_http.get("/apis/holdfast.dev/v1alpha1/snapshots").json()["items"]:
+        meta = each["metadata"]
+        plane_http.delete(f"{GROUP}/{meta['namespace']}/{SNAPSHOTS}/{meta['name']}")
+
+
+def take(jobs: Jobs, name: str, **spec: object) -> Object:
+    jobs.make(SNAPSHOTS, "Snapshot", name, spec=spec)
+    return ended(jobs, name)
+
+
+def ended(jobs: Jobs, name: str, condition: str = "Finished") -> Object:
+    def look() -> Object | None:
+        snapshot = jobs.get(name, SNAPSHOTS)
+        now = condition_of(snapshot, condition)
+        return snapshot if now is not None and now["status"] == "True" else None
+
+    return found(soon(look, f"Snapshot {name} is {condition}"))
+
+
+def test_apply_of_one_makes_one(controller: RunningController, jobs: Jobs, tmp_path: Path) -> None:
+    """7.10: all objects with their status at one version, no Secret; the status tells what is where."""
+    jobs.secret("password", value="hunter2")
+    jobs.queue("slow", concurrency=1)
+    jobs.create("done")
+    jobs.finished("done", "Succeeded")
+    jobs.create("held", suspend=True)
+    jobs.phase("held", "Suspended")
+    status = take(jobs, "now", destination=str(tmp_path / "out"))["status"]
+    assert status["phase"] == "Complete", status
+    path = Path(status["location"])
+    assert path.parent == tmp_path / "out" and path.stat().st_mode & 0o777 == 0o600
+    assert (path.stat().st_size, file_sha256(path)) == (status["bytes"], status["sha256"])
+    manifest = verify(path)
+    assert manifest.id == status["archiveId"] and manifest.resource_version == status["resourceVersion"]
+    assert dict(manifest.counts) == {each["kind"]: each["count"] for each in status["objects"]}
+    ours = {
+        (kind, each["metadata"]["name"]): each
+        for kind, each in objects(path)
+        if each["metadata"]["namespace"] == jobs.namespace
+    }
+    assert ours["BatchJob", "done"]["status"] == jobs.get("done")["status"]
+    assert ours["JobQueue", "slow"]["spec"] == {"concurrency": 1, "paused": False}
+    assert all(int(each["metadata"]["resourceVersion"]) <= int(manifest.resource_version) for each in ours.values())
+    assert b"hunter2" not in path.read_bytes() and not any(kind == "Secret" for kind, _ in ours)
+    assert controller.metric("holdfast_snapshot_last_success_timestamp_seconds") > 0
+    assert not (controller.home / "spool").exists()
+
+
+def test_a_place_that_is_not_allowed_or_cannot_be_written(controller: RunningController, jobs: Jobs) -> None:
+    """7.10: Failed with a message, and the controller goes on."""
+    refused = take(jobs, "refused", destination="/etc/holdfast-backup")["status"]
+    assert refused["phase"] == "Failed" and "HOLDFAST_SNAPSHOT_ALLOW" in refused["message"]
+    assert condition_of({"status": refused}, "Failed")
+
+
+def test_killed_in_the_middle_it_is_taken_all_the_same(
+    other_controller: OtherController, jobs: Jobs, plane_http: httpx.Client
+) -> None:
+    """7.10: the archive is whole or not there, and the next controller takes it."""
+    controller = other_controller()
+    controller.start()
+    for number in range(40):
+        jobs.create(f"held-{number}", suspend=True)
+    jobs.make(SNAPSHOTS, "Snapshot", "cut", spec={})
+    soon(lambda: (jobs.get("cut", SNAPSHOTS).get("status") or {}).get("phase"), "it has begun")
+    controller.restart()
+    status = ended(jobs, "cut", "Complete")["status"]
+    assert verify(Path(status["location"])).id == status["archiveId"]
+    assert [path.name for path in (controller.home / "snapshots").iterdir()] == [Path(status["location"]).name]
+
+
+def test_the_schedule_and_retention(
+    other_controller: OtherController, jobs: Jobs, kubectl: Callable[..., object]
+) -> None:
+    """7.10: one at once when it is switched on, none twice over a restart; old ones go with their archives."""
+    controller = other_controller(
+        {
+            "HOLDFAST_SNAPSHOT_SCHEDULE": "0 0 1 1 *",
+            "HOLDFAST_SNAPSHOT_KEEP": "2",
+            "HOLDFAST_NAMESPACE": jobs.namespace,
+        }
+    )
+    controller.start()
+
+    def names() -> list[str]:
+        items = jobs.http.get(f"{GROUP}/{jobs.namespace}/{SNAPSHOTS}").json()["items"]
+        return sorted(each["metadata"]["name"] for each in items)
+
+    soon(lambda: len(names()) == 1 and names()[0].startswith("scheduled-"), "the schedule has one taken")
+    scheduled = names()[0]
+    kept = ended(jobs, scheduled, "Complete")
+    controller.restart()
+    assert controller.metric("holdfast_snapshot_scheduled") == 1
+    locations = {name: take(jobs, name)["status"]["location"] for name in ("a", "b", "c")}
+
+    def tidy() -> bool:
+        assert names() == ["b", "c", scheduled], names()
+        return True
+
+    soon(tidy, "only the newest two and the schedule's last one are left")
+    assert not Path(locations["a"]).exists() and Path(locations["b"]).exists()
+    assert Path(kept["status"]["location"]).exists()
+    # Deleting the object leaves the backup.
+    jobs.http.delete(f"{GROUP}/{jobs.namespace}/{SNAPSHOTS}/b").raise_for_status()
+    assert Path(locations["b"]).exists()
