@@ -131,6 +131,13 @@ class Settings(BaseSettings):
         description="A Snapshot is removed with its archive after this; the newest good one never is.",
     )
     snapshot_audit: bool = Field(default=False, description="Put the audit journal into every archive.")
+    ramp_resumed_per_second: float = Field(
+        default=10,
+        ge=0,
+        description="After a start that finds attempts of before: how many jobs that had begun before start per "
+        "second, at first; twice as many after each 2 s, no limit after 20 s. 0: no limit at all.",
+    )
+    ramp_new_per_second: float = Field(default=10, ge=0, description="The same for jobs that had not begun before.")
     stop_grace_seconds: float = Field(
         default=20, gt=0, description="On SIGTERM the reconciles in work get this long to finish."
     )

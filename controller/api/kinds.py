@@ -7,7 +7,8 @@ from controller.api.callback import Callback
 from controller.api.jobbatch import JobBatch
 from controller.api.jobqueue import JobQueue
 from controller.api.kind import Kind
-from controller.api.names import KINDS
+from controller.api.names import KINDS, WRITTEN
+from controller.api.recoveryreport import RecoveryReport
 from controller.api.repository import Repository
 from controller.api.repositorylock import RepositoryLock
 from controller.api.snapshot import Snapshot
@@ -16,5 +17,10 @@ MODELS: dict[str, type[Kind]] = {
     model.names.kind: model for model in (JobQueue, Repository, RepositoryLock, JobBatch, Callback, Snapshot, BatchJob)
 }
 
-if tuple(MODELS) != KINDS:
-    raise ImportError(f"controller.api.names knows the kinds {KINDS}, there are models of {tuple(MODELS)}")
+DECLARED: dict[str, type[Kind]] = MODELS | {model.names.kind: model for model in (RecoveryReport,)}
+"""All that have a CRD: those that are followed, and those that are only written."""
+
+if tuple(MODELS) != KINDS or tuple(DECLARED) != (*KINDS, *WRITTEN):
+    raise ImportError(
+        f"controller.api.names knows the kinds {(*KINDS, *WRITTEN)}, there are models of {tuple(DECLARED)}"
+    )

@@ -1,6 +1,7 @@
 """The names of our kinds. Without pydantic: the command line needs them and must not wait for the models.
 
 A new kind: its name in KINDS here, its model in `controller.api.kinds`; CRD, paths, store, watch and metrics follow.
+One that is only written for people to read stands in WRITTEN: it has a CRD and paths, but a start does not wait for it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from typing import NamedTuple
 
 # In the order in which they are read at a start: a job is judged with its queue and its repository known.
 KINDS = ("JobQueue", "Repository", "RepositoryLock", "JobBatch", "Callback", "Snapshot", "BatchJob")
+KINDS = ("JobQueue", "Repository", "RepositoryLock", "JobBatch", "Callback", "BatchJob")
+WRITTEN = ("RecoveryReport",)
 
 
 class Names(NamedTuple):

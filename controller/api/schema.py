@@ -20,7 +20,7 @@ from pydantic_core import core_schema
 from controller.api.crd import Column, Rule
 from controller.api.keys import GROUP, VERSION
 from controller.api.kind import Kind
-from controller.api.kinds import MODELS
+from controller.api.kinds import DECLARED
 from controller.api.model import ObjectMeta
 
 ALLOWED = frozenset(
@@ -121,7 +121,7 @@ def openapi(model: type[BaseModel]) -> dict[str, Any]:
 
 def manifests() -> dict[str, str]:
     """File name in `crds/` -> its content, for every kind."""
-    return {f"{model.names.plural}.yaml": render(custom_resource_definition(model)) for model in MODELS.values()}
+    return {f"{model.names.plural}.yaml": render(custom_resource_definition(model)) for model in DECLARED.values()}
 
 
 def render(definition: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from controller.executors.process.executor import attempts_carried
 from controller.kube.client import Api
 from controller.kube.watch import run_watch
 from controller.reconcile.first_pass import first_pass
+from controller.recovery.clean_stop import mark_clean_stop, take_previous_stop
 from controller.recovery.integrity import check_files, keep_checking_runs
 from controller.recovery.join import join
 from controller.recovery.repository_chores import RepositoryChores
@@ -57,6 +58,7 @@ class App:
         await asyncio.to_thread(check_files, self._settings.home, self._base.metrics.integrity)
         base, limit = self._base, self._settings.request_timeout_seconds
         connecting = Api.connect(self._settings.kubeconfig, base.metrics, timeout_seconds=limit, version=base.version)
+        self._previous = take_previous_stop(self._settings.home, now())
         async with await connecting as api:
             server = Server(self._settings, base.health, base.metrics, self._queue_rows)
             await server.start()
@@ -75,7 +77,7 @@ class App:
         if joined is None:
             scan.cancel()
             return
-        works = put_together(base, api, joined)
+        works = put_together(base, api, joined, self._previous)
         await self._start(works, await scan)
         await self._stopping.wait()
         await self._stop(works)
@@ -84,8 +86,9 @@ class App:
         await works.gits.reattach(carried)
         await works.sides.repositories.operations.load()
         await works.executor.reattach(carried)
-        await first_pass(works.parts, works.intake, works.ownerless)
+        queued = await first_pass(works.parts, works.intake, works.ownerless)
         works.stopwatch.filled()
+        works.recovery.begin(queued)
         works.workers.start()
         works.parts.events.start()
         health = self._base.health
@@ -97,9 +100,9 @@ class App:
         self._background.start(upkeep.run(), "upkeep")
         checking = keep_checking_runs(self._settings.home, self._base.metrics.integrity)
         self._background.start(checking, "integrity")
-        repositories = RepositoryChores(
-            works.parts, works.sides.repositories.operations, self._settings.keep_failed_workspaces_seconds
-        )
+        keep_failed = self._settings.keep_failed_workspaces_seconds
+        operations, step = works.sides.repositories.operations, works.recovery.repositories
+        repositories = RepositoryChores(works.parts, operations, keep_failed, step)
         self._background.start(repositories.run(), "repository-chores")
         self._background.start(self._watch(works, upkeep), "watch")
 
@@ -110,10 +113,13 @@ class App:
             _log.info("callbacks were cut off: they are sent again after the next start", count=cut_off)
         await works.sides.snapshots.stop()
         await works.workers.stop(self._settings.stop_grace_seconds)
+        drained = await works.workers.stop(self._settings.stop_grace_seconds)
         await works.sides.sender.aclose()
         await works.parts.events.flush(FLUSH_SECONDS)
         await self._background.cancel()
         works.highest.remember()
+        if drained and self._background.failure is None:
+            mark_clean_stop(self._settings.home, now())
 
     async def _watch(self, works: Works, upkeep: Upkeep) -> None:
         """A watch that begins with a LIST was not told the deletions before it, so the re-check comes soon."""

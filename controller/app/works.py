@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import socket
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from controller.api.recoveryreport import PreviousStop, RecoveryReport
 from controller.app.foundation import Foundation
 from controller.app.kinds import reconcilers
 from controller.app.sides import Sides, sides
 from controller.decisions.inputs import Host
+from controller.decisions.reporting import Start
 from controller.executors.base import AttemptId
 from controller.executors.process.executor import ProcessExecutor
+from controller.executors.process.identity import of_self
 from controller.executors.process.rundir import RunDir
 from controller.kube.client import Api
 from controller.kube.events import Recorder
@@ -31,8 +35,9 @@ from controller.reconcile.workers import Workers
 from controller.recovery.chores import HighestVersion
 from controller.recovery.disk import DiskWatch
 from controller.recovery.join import Joined
+from controller.recovery.recovery import Recovery
 from controller.recovery.snapshots.schedule import Schedule
-from controller.recovery.stopwatch import Stopwatch
+from controller.recovery.stopwatch import Stopwatch, seconds_since_exec
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +55,19 @@ class Works:
     intake: Intake
     ownerless: Ownerless
     stopwatch: Stopwatch
+    recovery: Recovery
     workers: Workers
     highest: HighestVersion
     disk: DiskWatch
     schedule: Schedule
 
 
-def put_together(base: Foundation, api: Api, joined: Joined) -> Works:
-    """Make them in the order in which they need each other; nothing runs yet."""
+def put_together(base: Foundation, api: Api, joined: Joined, previous: PreviousStop) -> Works:
+    """Make them in the order in which they need each other; nothing runs yet.
+
+    Args:
+        previous: how the controller before ended.
+    """
     settings, identity = base.settings, joined.identity
     executor = ProcessExecutor(settings.runs, identity.state_id, settings.sweep_seconds, home=settings.job_home)
     output = partial(_output, settings.runs)
@@ -65,9 +75,16 @@ def put_together(base: Foundation, api: Api, joined: Joined) -> Works:
     ownerless = Ownerless(parts)
     gits = ProcessExecutor(settings.operations, identity.state_id, settings.sweep_seconds, home="private")
     both = sides(base, parts, gits)
-    router = Router({**reconcilers(parts, both), ATTEMPT: OrphanReconciler(parts, ownerless).reconcile})
     stopwatch = Stopwatch(base.metrics, base.queue, lambda: bool(base.scheduler.closed_for))
     stopwatch.listed(joined.listed_at, joined.list_cpu_seconds)
+    recovery = Recovery(parts, settings, _start(base, identity.state_id, previous), ownerless, stopwatch)
+    router = Router(
+        {
+            **reconcilers(parts, both),
+            ATTEMPT: OrphanReconciler(parts, ownerless).reconcile,
+            RecoveryReport.names.kind: recovery.report.reconcile,
+        }
+    )
     return Works(
         parts=parts,
         executor=executor,
@@ -76,7 +93,8 @@ def put_together(base: Foundation, api: Api, joined: Joined) -> Works:
         intake=Intake(base.store, base.queue, base.scheduler, parts.writer),
         ownerless=ownerless,
         stopwatch=stopwatch,
-        workers=Workers(base.queue, stopwatch.watching(router.reconcile), settings.workers, base.metrics),
+        recovery=recovery,
+        workers=Workers(base.queue, recovery.phases.watching(router.reconcile), settings.workers, base.metrics),
         highest=HighestVersion(settings.home, identity, base.store),
         disk=DiskWatch(parts, settings, output),
         schedule=Schedule(parts, settings.snapshot_schedule, settings.namespace),
@@ -86,6 +104,18 @@ def put_together(base: Foundation, api: Api, joined: Joined) -> Works:
 def now() -> datetime:
     """The wall clock."""
     return datetime.now(UTC)
+
+
+def _start(base: Foundation, state_id: str, previous: PreviousStop) -> Start:
+    return Start(
+        state_id=state_id,
+        start_id=str(uuid.uuid4()),
+        version=base.version,
+        host=socket.gethostname(),
+        boot_id=of_self().boot,
+        previous=previous,
+        began=now() - timedelta(seconds=seconds_since_exec()),
+    )
 
 
 def _parts(

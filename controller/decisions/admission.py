@@ -61,6 +61,7 @@ def cycle(
     host_held: int,
     startable: Callable[[Candidate], bool],
     stand: Callable[[Candidate], None] | None = None,
+    too_soon: Callable[[Candidate], bool] = lambda _: False,
 ) -> list[Candidate]:
     """One scheduling cycle over all queues of the host.
 
@@ -71,6 +72,8 @@ def cycle(
         startable: whether a candidate can start now (not backing off, its environment was found).
         stand: where given, told of candidates without a slot that are among the first `concurrency` of a queue that is
             not paused: they stand in line for what else they need (design 5), so that nobody overtakes them for ever.
+        too_soon: whether a candidate has to wait for the ramp after a start; then all behind it wait too: nobody
+            overtakes for that (requirement 7.4).
 
     Returns:
         The admitted candidates, in the order of their start.
@@ -91,6 +94,8 @@ def cycle(
             if stand is not None:
                 stand(waiting)
             continue
+        if too_soon(waiting):
+            break
         # 4 can it start? if not it is passed over and keeps its place
         if not startable(waiting):
             continue

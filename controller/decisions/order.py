@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from controller.api.batchjob import BatchJob
@@ -14,11 +14,16 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True, slots=True, order=True)
 class Candidate:
-    """A waiting job in its place; sorts as it starts."""
+    """A waiting job in its place; sorts as it starts.
+
+    Args:
+        resumed: it had begun before: an attempt of it was lost, failed or suspended.
+    """
 
     order: OrderKey
     namespace: str
     name: str
+    resumed: bool = field(default=False, compare=False)
 
     @property
     def uid(self) -> str:
@@ -30,4 +35,4 @@ def candidate(job: BatchJob, sequence: int) -> Candidate:
     """The place of `job`, whose sequence is `sequence` (recorded, or about to be)."""
     created = job.metadata.creation_timestamp or _EPOCH
     order = (-job.spec.priority, sequence, created.timestamp(), job.metadata.uid)
-    return Candidate(order, job.metadata.namespace, job.metadata.name)
+    return Candidate(order, job.metadata.namespace, job.metadata.name, job.status.attempt is not None)

@@ -38,6 +38,7 @@ MIGRATIONS: Mapping[str, Mapping[int, Callable[[Value], Value]]] = {
     # the state directory
     "identity.json": {0: _as_it_is},
     "http.json": {0: _as_it_is},
+    "stopped.json": {},
     # repositories
     "result": {},
     "mirror.json": {},

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from controller.api.keys import GROUP, VERSION
-from controller.api.names import KINDS, Names
+from controller.api.names import KINDS, WRITTEN, Names
 
 
 class Served(NamedTuple):
@@ -32,7 +32,7 @@ class Served(NamedTuple):
 _OURS = f"/apis/{GROUP}/{VERSION}"
 
 SERVED: dict[str, Served] = {
-    **{kind: Served(_OURS, Names(kind).plural) for kind in KINDS},
+    **{kind: Served(_OURS, Names(kind).plural) for kind in (*KINDS, *WRITTEN)},
     "ConfigMap": Served("/api/v1", "configmaps"),
     "Secret": Served("/api/v1", "secrets"),
     "Lease": Served("/apis/coordination.k8s.io/v1", "leases"),

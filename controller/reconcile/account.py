@@ -6,8 +6,13 @@ report, never a job. One event loop, no locks. Who finds something notes it here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+
+from controller.api.batchjob import BatchJob
+from controller.api.batchjob_status import BatchJobStatus
+from controller.decisions.observed import Observation
+from controller.decisions.recovery import outcomes
 
 NAMES = 20  # of each outcome that a report lists
 OUTCOMES = ("recovered", "reattached", "resumed", "restarted", "lost", "failed", "corrupt", "needing_decision")
@@ -28,12 +33,33 @@ class RecoveryAccount:
     def __init__(self) -> None:
         self._tallies: dict[str, Tally] = {outcome: Tally() for outcome in OUTCOMES}
         self._changed: Callable[[], None] = lambda: None
+        self._awaited: set[str] = set()  # uids of jobs that held a slot, of whose attempt it is not known what became
+        self._closed = False
         self.memory_bytes = 0
         self.disk_bytes = 0
 
     def on_change(self, changed: Callable[[], None]) -> None:
         """Have `changed` called after each note; it must be quick and raise nothing."""
         self._changed = changed
+
+    def await_attempts(self, uids: Iterable[str]) -> None:
+        """These jobs held a slot when the controller started."""
+        self._awaited.update(uids)
+
+    def looked_at(self, job: BatchJob, decided: BatchJobStatus, found: Observation | None) -> None:
+        """Note what became of the attempt of a job that held a slot at the start, once it is known."""
+        if job.metadata.uid not in self._awaited:
+            return
+        became = outcomes(job.status, decided, found)
+        for outcome in became:
+            self.note(outcome, f"{job.metadata.namespace}/{job.metadata.name}")
+        if became:
+            self._awaited.discard(job.metadata.uid)
+
+    def close(self) -> None:
+        """The start is over: what is found from now on belongs to the daily work."""
+        self._closed = True
+        self._awaited.clear()
 
     def note(self, outcome: str, name: str) -> None:
         """Count one more.
@@ -47,6 +73,8 @@ class RecoveryAccount:
         """
         if outcome not in self._tallies and not outcome.startswith(ORPHANED):
             raise ValueError(f"not an outcome of a recovery: {outcome!r}")
+        if self._closed:
+            return
         tally = self._tallies.setdefault(outcome, Tally())
         tally.count += 1
         if len(tally.names) < NAMES:
@@ -55,6 +83,8 @@ class RecoveryAccount:
 
     def reclaimed(self, *, memory_bytes: int = 0, disk_bytes: int = 0) -> None:
         """What ending orphans gave back; adds up."""
+        if self._closed:
+            return
         self.memory_bytes += memory_bytes
         self.disk_bytes += disk_bytes
         self._changed()

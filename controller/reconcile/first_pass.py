@@ -6,10 +6,13 @@ the books; so a restart costs no write for them (requirement 10.1).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import structlog
 
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import Phase
+from controller.api.conditions import is_true
 from controller.api.keys import Key
 from controller.api.names import KINDS
 from controller.decisions import status as step
@@ -23,7 +26,22 @@ from controller.reconcile.workqueue import HIGH, NORMAL
 _log = structlog.get_logger("controller.start")
 
 
-async def first_pass(parts: Parts, intake: Intake, ownerless: Ownerless) -> None:
+@dataclass(frozen=True, slots=True)
+class FirstPass:
+    """What was queued.
+
+    Args:
+        held: jobs that hold a slot.
+        ownerless: keys of attempts whose job is not in the store.
+        others: everything else that has something to do.
+    """
+
+    held: tuple[Key, ...]
+    ownerless: tuple[Key, ...]
+    others: tuple[Key, ...]
+
+
+async def first_pass(parts: Parts, intake: Intake, ownerless: Ownerless) -> FirstPass:
     """Admission begins once each attempt that holds a slot was reconciled (requirement 7.4).
 
     Raises:
@@ -32,7 +50,9 @@ async def first_pass(parts: Parts, intake: Intake, ownerless: Ownerless) -> None
     began = parts.monotonic()
     parts.index.load(await parts.executor.list_attempts())
     others = _enter_all(parts)
-    held = [key for _, key in parts.scheduler.held_keys()]
+    holding = parts.scheduler.held_keys()
+    held = [key for _, key in holding]
+    parts.account.await_attempts(uid for uid, _ in holding)
     parts.executor.subscribe(intake.ended)
     without_owner = ownerless.attempts()
     for attempt in without_owner:
@@ -46,6 +66,7 @@ async def first_pass(parts: Parts, intake: Intake, ownerless: Ownerless) -> None
     await ownerless.sweep()
     took = f"{(parts.monotonic() - began) * 1000:.1f}"
     _log.info("books are filled", attempts=len(parts.index.attempts()), held=len(held), milliseconds=took)
+    return FirstPass(tuple(held), tuple(map(attempt_key, without_owner)), tuple(others))
 
 
 def _enter_all(parts: Parts) -> list[Key]:
@@ -54,8 +75,17 @@ def _enter_all(parts: Parts) -> list[Key]:
     for key, job in parts.store.items(BatchJob.names.kind):
         if isinstance(job, BatchJob):
             parts.scheduler.enter(job)
+            _account(parts, job)
             keys += [key] if needs_a_look(job) else []
     return keys
+
+
+def _account(parts: Parts, job: BatchJob) -> None:
+    name = f"{job.metadata.namespace}/{job.metadata.name}"
+    if is_true(job.status.conditions, "NeedsDecision"):
+        parts.account.note("needing_decision", name)
+    elif step.active(job.status) is None and not step.finished(job.status):
+        parts.account.note("recovered", name)
 
 
 def needs_a_look(job: BatchJob) -> bool:

@@ -79,10 +79,12 @@ class JobReconciler:
             await self._places.find(job)
         seen, environment = await self._observe(job)
         plan = decide(job, seen, parts.host, parts.now())
+        read = job
         job = await self._record(job, plan, keep_grant=awaits_lock(seen))
         if (left := retry_left(job, job.status, parts.now())) > 0:
             parts.scheduler.hold_back(job.metadata.uid, left)
         self._tell(job, plan)
+        parts.account.looked_at(read, plan.status, seen.attempt)
         await self._repositories.stand_in_line(job)
         # What runs is known and recorded; an action that fails for long must not keep all the others waiting.
         parts.scheduler.accounted(key)

@@ -20,8 +20,9 @@ from controller.decisions.placement import Place, place
 from controller.executors.base import AttemptId
 from controller.kube.store import Change, ChangeType
 from controller.reconcile.books import Books
-from controller.reconcile.index import AttemptIndex, attempt_key
+from controller.reconcile.index import ATTEMPT, AttemptIndex, attempt_key
 from controller.reconcile.pace import Pace
+from controller.reconcile.ramped import RampedStarts
 from controller.reconcile.workqueue import HIGH, NORMAL, WorkQueue
 
 CYCLE_SECONDS = 0.05  # at most 20 cycles a second (design 4)
@@ -56,6 +57,7 @@ class Scheduler:
         self._shut: dict[str, str] = {"Starting": "the first pass has not begun"}
         self._dirty = asyncio.Event()
         self._also: StartGate | None = None
+        self.ramp = RampedStarts(self._dirty.set)
 
     def also_ask(self, gate: StartGate) -> None:
         """Have `gate` asked before a slot is given (design 4, step 4: repository and lock)."""
@@ -201,6 +203,14 @@ class Scheduler:
         self._gate = set(keys)
         self.open("Starting")
 
+    def wait_no_longer(self) -> None:
+        """Jobs of the gate that cannot be looked at keep their slots, and the others go on without them (7.3).
+
+        Attempts without a job are waited for: it is not known yet in which queue their slots count.
+        """
+        self._gate = {key for key in self._gate if key.kind == ATTEMPT}
+        self._dirty.set()
+
     def accounted(self, key: Key) -> None:
         """`key` had its first successful reconcile."""
         if key in self._gate:
@@ -240,7 +250,7 @@ class Scheduler:
         views = self.books.views(granted, self._highest_unplaced())
         if self._also is not None:
             self._also.begin()
-        for waiting in cycle(views, limit, held, self._startable, self._stand):
+        for waiting in cycle(views, limit, held, self._startable, self._stand, self.ramp.too_soon):
             job_key = Key("BatchJob", waiting.namespace, waiting.name)
             if (queue := self.books.queue_of(waiting.uid)) is not None:
                 self._granted[waiting.uid] = (queue, waiting)
@@ -252,7 +262,10 @@ class Scheduler:
     def _startable(self, waiting: Candidate) -> bool:
         if waiting.uid in self._granted or waiting.uid in self._held_back:
             return False
-        return self._also is None or self._also.may_start(waiting)
+        if self._also is not None and not self._also.may_start(waiting):
+            return False
+        self.ramp.started(waiting)  # what can start is admitted, in the same cycle
+        return True
 
     def _stand(self, waiting: Candidate) -> None:
         if self._also is not None and waiting.uid not in self._granted and waiting.uid not in self._held_back:

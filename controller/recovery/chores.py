@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from controller.reconcile.repository_census import figures
 from controller.reconcile.workers import Workers
 from controller.reconcile.workqueue import LOW
 from controller.recovery.binding import adopt_requested, adopted, write_identity
+from controller.recovery.recovery import Recovery
 from controller.telemetry.metrics import DEGRADED_REASONS
 
 TELL_AGAIN_SECONDS = 1800.0  # Events live for an hour
@@ -106,12 +108,14 @@ def follow_adopt(home: Path, ownerless: Ownerless) -> None:
     ownerless.adopt()
 
 
-async def tidy(ownerless: Ownerless) -> None:
-    """Go on with what a crash interrupted in the run directories."""
+async def tidy(work: Callable[[], Awaitable[None]]) -> bool:
+    """Go on with what a crash interrupted in the run directories; False where it has to be tried again soon."""
     try:
-        await ownerless.tidy()
+        await work()
     except HoldfastError as error:
         _log.warning("cannot tidy up the run directories", reason=error.reason, error=error.message)
+        return False
+    return True
 
 
 async def recheck_store(parts: Parts) -> None:
@@ -132,7 +136,7 @@ async def recheck_store(parts: Parts) -> None:
             parts.queue.add(change.key, LOW)
 
 
-def observe_gauges(parts: Parts, ownerless: Ownerless, workers: Workers) -> None:
+def observe_gauges(parts: Parts, ownerless: Ownerless, workers: Workers, recovery: Recovery) -> None:
     """Set the gauges that no event sets: work queue, gate, degradation, queues, repositories."""
     workers.observe()
     closed = parts.scheduler.closed_for
@@ -141,7 +145,8 @@ def observe_gauges(parts: Parts, ownerless: Ownerless, workers: Workers) -> None
     parts.metrics.repositories.show(figures(parts.store))
     parts.metrics.gate_open.set(0 if closed else 1)
     asked = "ManyOwnerless" if ownerless.held_for_a_person else None
-    parts.metrics.set_degraded(asked or next((why for why in closed if why in DEGRADED_REASONS), None))
+    shut = asked or next((why for why in closed if why in DEGRADED_REASONS), None)
+    parts.metrics.set_degraded(shut, "RecoveryFailed" if recovery.phases.degraded() else None)
     for (namespace, name), account in parts.scheduler.books.accounts.items():
         if account.declared is None and not account.waiting and not account.held:
             parts.metrics.drop_queue(f"{namespace}/{name}")

@@ -28,6 +28,7 @@ from controller.executors.process.rundir import RunDir, is_attempt_name
 from controller.files.quarantine import keep_copy, set_aside
 from controller.files.versions import NewerVersion, current
 from controller.recovery.binding import IDENTITY, read_identity
+from controller.recovery.clean_stop import MARK, read_mark
 from controller.repositories.cleanup import list_repositories
 from controller.repositories.facts import Damaged, read_mirror
 from controller.repositories.fence import read_fence
@@ -88,6 +89,7 @@ def _repositories(home: Path) -> Iterator[Path]:
 SORTS = (
     Sort(IDENTITY, lambda home: [home / IDENTITY], lambda path: read_identity(path.parent), Reaction.STAY),
     Sort("http.json", lambda home: [home / "http.json"], _http, Reaction.MOVE),
+    Sort(MARK, lambda home: [home / MARK], read_mark, Reaction.MOVE),
     Sort("result", lambda home: _children(Places(home).results, ".json"), _result, Reaction.MOVE),
     Sort(FENCE, lambda home: (path / FENCE for path in _repositories(home)), _fence, Reaction.COPY),
     Sort(

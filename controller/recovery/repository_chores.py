@@ -27,6 +27,7 @@ from controller.kube.kinds import SERVED
 from controller.reconcile.operations import OWNER_KIND, OWNER_NAME, OWNER_NAMESPACE, OWNER_UID, Operations
 from controller.reconcile.parts import Parts
 from controller.reconcile.workqueue import LOW
+from controller.recovery.phases import Step
 from controller.repositories.cleanup import (
     Found,
     clean_leftovers,
@@ -44,6 +45,7 @@ from controller.repositories.places import base_key
 from controller.repositories.refs import HEADS, UPSTREAM, list_refs
 
 CHORE_SECONDS = 60.0
+AGAIN_SECONDS = 10.0  # after one that failed
 UNUSED_BASE_SECONDS = 24 * 3600.0
 DELETED_MIRROR_SECONDS = 24 * 3600.0
 DELETED = "deleted"  # beside mirror.git: its mtime is when the Repository was first found to be gone
@@ -56,25 +58,32 @@ class RepositoryChores:
 
     Args:
         keep_failed_seconds: how long workspaces of attempts that did not succeed stay.
+        step: of the recovery, which is over when all of it went well once.
     """
 
-    def __init__(self, parts: Parts, operations: Operations, keep_failed_seconds: float) -> None:
+    def __init__(self, parts: Parts, operations: Operations, keep_failed_seconds: float, step: Step) -> None:
         self._parts = parts
         self._operations = operations
         self._places = operations.places
         self._keep_failed = keep_failed_seconds
+        self._step = step
 
     async def run(self) -> None:
         """Sweep until cancelled; what fails is logged and tried again the next time."""
         while True:
+            well = True
             for chore in (self._tidy, self._operations_left, self._workspaces, self._repositories, self._leftovers):
                 try:
                     await chore()
                 except (HoldfastError, OSError) as error:
+                    well = False
+                    self._step.failed(str(error))
                     _log.warning("a chore of the repositories failed", chore=chore.__name__, error=str(error))
+            if well:
+                self._step.done()
             for key in self._parts.store.keys("RepositoryLock"):
                 self._parts.queue.add(key, LOW)
-            await asyncio.sleep(CHORE_SECONDS)
+            await asyncio.sleep(CHORE_SECONDS if well else AGAIN_SECONDS)
 
     async def _tidy(self) -> None:
         """Go on with what a crash interrupted: run directories half removed, ended operations not released."""

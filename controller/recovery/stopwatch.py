@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
 
 import structlog
 
 from controller.executors.process.identity import of_self
 from controller.reconcile.workqueue import WorkQueue
 from controller.telemetry.metrics import START_STAGES, Metrics
-
-Key = TypeVar("Key")
-Result = TypeVar("Result")
 
 _log = structlog.get_logger("controller.start")
 
@@ -40,7 +36,7 @@ class Stopwatch:
     def listed(self, at: float, cpu_seconds: float) -> None:
         """The first LIST is in the store since `at` (monotonic seconds)."""
         self._listed_at = at
-        self._tell("listed", _seconds_since_exec() - (time.monotonic() - at))
+        self._tell("listed", seconds_since_exec() - (time.monotonic() - at))
         self._tell("list_cpu", cpu_seconds)
 
     def filled(self) -> None:
@@ -48,17 +44,10 @@ class Stopwatch:
         self._tell("books", time.monotonic() - self._listed_at)
         self._look(in_work=0)
 
-    def watching(self, reconcile: Callable[[Key], Awaitable[Result]]) -> Callable[[Key], Awaitable[Result]]:
-        """`reconcile`, after each of which it is looked whether a stage was reached."""
-
-        async def watched(key: Key) -> Result:
-            try:
-                return await reconcile(key)
-            finally:
-                if len(self._taken) < len(START_STAGES):
-                    self._look(in_work=1)  # this very key
-
-        return watched
+    def looked(self) -> None:
+        """A key was reconciled, and is still in work: look whether a stage was reached."""
+        if len(self._taken) < len(START_STAGES):
+            self._look(in_work=1)  # this very key
 
     def _look(self, in_work: int) -> None:
         if "gate" not in self._taken and not self._closed():
@@ -73,6 +62,6 @@ class Stopwatch:
         self._metrics.start_seconds.labels(stage).set(seconds)
 
 
-def _seconds_since_exec() -> float:
-    """Start ticks count from boot (proc(5)), as CLOCK_BOOTTIME does."""
+def seconds_since_exec() -> float:
+    """Seconds since this process was started; start ticks count from boot (proc(5)), as CLOCK_BOOTTIME does."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) - of_self().start_ticks / os.sysconf("SC_CLK_TCK")

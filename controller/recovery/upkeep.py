@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 TICK_SECONDS = 1.0
+AGAIN_SECONDS = 5.0  # until a chore that failed is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,13 @@ class Chore:
     Args:
         name: for `Upkeep.soon`.
         seconds: between two times; 0: at each tick.
-        work: must raise nothing that the controller should survive.
+        work: must raise nothing that the controller should survive; False: it failed, and is tried again soon.
         at_once: at the first tick too.
     """
 
     name: str
     seconds: float
-    work: Callable[[], Awaitable[None] | None]
+    work: Callable[[], Awaitable[bool | None] | None]
     at_once: bool = True
 
 
@@ -41,8 +42,8 @@ class Upkeep:
         """Tick until cancelled."""
         while True:
             for chore in self._chores:
-                if self._is_due(chore) and (under_way := chore.work()) is not None:
-                    await under_way
+                if self._is_due(chore) and (under_way := chore.work()) is not None and await under_way is False:
+                    self.soon(chore.name, AGAIN_SECONDS)
             await asyncio.sleep(TICK_SECONDS)
 
     def soon(self, name: str, seconds: float) -> None:

@@ -10,9 +10,10 @@ import platform
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
-from controller.api.names import KINDS
+from controller.api.names import KINDS, WRITTEN
 from controller.telemetry.callback_metrics import CallbackMetrics
 from controller.telemetry.integrity import Integrity
+from controller.telemetry.recovery_metrics import RecoveryMetrics
 from controller.telemetry.registered import Registered
 from controller.telemetry.repository_metrics import RepositoryMetrics
 from controller.telemetry.snapshot_metrics import SnapshotMetrics
@@ -21,8 +22,8 @@ MAX_QUEUES = 200
 OTHER_QUEUES = "other"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-RECONCILED = (*KINDS, "Attempt")  # an attempt whose job is not known has a key of its own
-API_KINDS = (*KINDS, "ConfigMap", "Secret", "Event", "Namespace", "CustomResourceDefinition", "Lease")
+RECONCILED = (*KINDS, *WRITTEN, "Attempt")  # an attempt whose job is not known has a key of its own
+API_KINDS = (*KINDS, *WRITTEN, "ConfigMap", "Secret", "Event", "Namespace", "CustomResourceDefinition", "Lease")
 VERBS = ("get", "list", "watch", "create", "patch", "patch_status", "delete")
 CODES = ("2xx", "404", "409", "4xx", "5xx", "unreachable")
 PHASES = ("Queued", "Starting", "Running", "Stopping", "Waiting", "Suspended", "Succeeded", "Failed", "Canceled")
@@ -43,6 +44,7 @@ DEGRADED_REASONS = (
     "ManyOwnerless",
     "DiskFull",
     "StateDirectory",
+    "RecoveryFailed",
 )
 
 START_STAGES = ("listed", "list_cpu", "books", "gate", "steady")
@@ -73,6 +75,7 @@ class Metrics(Registered):
         self.callbacks = CallbackMetrics(self.registry)
         self.integrity = Integrity(self.registry)
         self.snapshots = SnapshotMetrics(self.registry)
+        self.recovery = RecoveryMetrics(self.registry)
         ProcessCollector(registry=self.registry)
         self._queues: set[str] = set()
         self._others: dict[str, tuple[int, int]] = {}
@@ -183,16 +186,16 @@ class Metrics(Registered):
         elif self._others.pop(queue, None) is not None:
             self._sum_others()
 
-    def set_degraded(self, reason: str | None) -> None:
-        """Set the one reason why the controller is degraded, None for none.
+    def set_degraded(self, *reasons: str | None) -> None:
+        """Set the reasons why the controller is degraded; None stands for none.
 
         Raises:
             ValueError: the reason is not one of DEGRADED_REASONS, so that it could not have existed at zero.
         """
-        if reason is not None and reason not in DEGRADED_REASONS:
-            raise ValueError(f"not a degraded reason: {reason!r}")
+        if unknown := set(reasons) - {None, *DEGRADED_REASONS}:
+            raise ValueError(f"not a degraded reason: {unknown}")
         for known in DEGRADED_REASONS:
-            self.degraded.labels(known).set(1 if known == reason else 0)
+            self.degraded.labels(known).set(1 if known in reasons else 0)
 
     def render(self) -> bytes:
         """The text exposition, of type CONTENT_TYPE."""

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import httpx
 
-from controller.api.names import KINDS, Names
+from controller.api.names import KINDS, WRITTEN, Names
 from controller.local.http import tls_context
 from tests.running_plane import RunningPlane, find_binaries, make_directory
 
@@ -89,7 +89,7 @@ class Cluster:
 
     def delete_all(self, namespace: str) -> None:
         """Delete the jobs and queues of a namespace, so that the next controller finds none of them."""
-        for plural in (Names(kind).plural for kind in KINDS):
+        for plural in (Names(kind).plural for kind in (*KINDS, *WRITTEN)):
             self._http.delete(f"{GROUP}/namespaces/{namespace}/{plural}").raise_for_status()
 
     def _body(self, response: httpx.Response) -> Object:

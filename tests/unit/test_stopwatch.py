@@ -23,10 +23,10 @@ async def test_the_stages_are_told_in_their_order_once() -> None:
     metrics, queue, shut = Metrics(), WorkQueue(), [True]
     stopwatch = Stopwatch(metrics, queue, lambda: shut[0])
 
-    async def reconcile(key: Key) -> None:
+    def reconciled() -> None:
         shut[0] = False
+        stopwatch.looked()
 
-    watched = stopwatch.watching(reconcile)
     assert all(stage(metrics, name) == 0 for name in START_STAGES)
     stopwatch.listed(time.monotonic(), 0.5)
     assert stage(metrics, "list_cpu") == 0.5
@@ -39,14 +39,14 @@ async def test_the_stages_are_told_in_their_order_once() -> None:
     for steady in (False, True):
         key = await queue.get()
         assert key is not None
-        await watched(key)
+        reconciled()
         queue.done(key)
         assert stage(metrics, "gate") >= stage(metrics, "books")
         assert (stage(metrics, "steady") > 0) is steady
     told = stage(metrics, "steady")
     queue.add(KEY)
     assert await queue.get() == KEY
-    await watched(KEY)
+    reconciled()
     assert stage(metrics, "steady") == told
 
 

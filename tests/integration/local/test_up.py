@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from controller.api.names import KINDS
+from controller.api.names import KINDS, WRITTEN
 from controller.executors.process.identity import of_pid
 from tests.eventually import eventually_sync
 from tests.integration.local.conftest import UserHome
@@ -181,7 +181,7 @@ def test_data_that_does_not_open_is_kept_aside(home: UserHome) -> None:
     for text in (said, home.component("up")["message"], (home.path / "logs" / "up.log").read_text()):
         assert f"kept in {kept}" in text
         assert "holdfast adopt" in text
-    assert home.kubectl("get", "crd", "-o", "name").count("holdfast.dev") == len(KINDS)
+    assert home.kubectl("get", "crd", "-o", "name").count("holdfast.dev") == len((*KINDS, *WRITTEN))
     assert job_pid(home) == job
 
 
