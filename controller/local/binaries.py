@@ -66,7 +66,7 @@ def find_or_make(cache: Path, say: Say, environ: Mapping[str, str] | None = None
     if len(found) < len(NAMES):
         directory = cache_directory(cache)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _turn(directory, say):
+        with turn(directory, say):
             found = _existing(cache, environ, [])
             missing = [name for name in NAMES if name not in found]
             if missing:
@@ -140,7 +140,7 @@ def is_executable(path: Path) -> bool:
 
 
 @contextmanager
-def _turn(directory: Path, say: Say) -> Iterator[None]:
+def turn(directory: Path, say: Say) -> Iterator[None]:
     """One process at a time makes binaries; the lock goes with the process."""
     with (directory / "lock").open("w") as lock:
         try:

@@ -7,6 +7,8 @@ running clients stay trusted. Keys are 0600. All of it lies below `Home.pki`.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import yaml
@@ -32,11 +34,30 @@ SERVING_NAMES: list[x509.GeneralName] = [
 ]
 
 
-def ensure(home: Home, now: datetime | None = None) -> frozenset[str]:
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client certificate: `name` names its files, the others are what the API server takes as user and group."""
+
+    name: str
+    common_name: str
+    organization: str | None = None
+
+
+CLIENTS = (
+    Client("admin", "admin", "system:masters"),
+    Client("controller-manager", "system:kube-controller-manager"),
+)
+
+
+def ensure(
+    home: Home, now: datetime | None = None, *, clients: Iterable[Client] = (), addresses: Iterable[str] = ()
+) -> frozenset[str]:
     """Make or renew CA, serving certificate, client certificates and the key pair for service accounts.
 
     Args:
         now: the time to judge by, timezone-aware; None is the clock.
+        clients: wanted beside CLIENTS.
+        addresses: IP addresses for the serving certificate beside SERVING_NAMES; used when it is made.
 
     Returns:
         Names of the pairs that were written, empty where all was good.
@@ -48,14 +69,13 @@ def ensure(home: Home, now: datetime | None = None) -> frozenset[str]:
         _write(home, "ca", _certificate(_name("holdfast"), key, None, now), key)
         written.add("ca")
     ca = x509.load_pem_x509_certificate(home.crt("ca").read_bytes())
-    for name, subject in (
-        ("serving", _name("kube-apiserver")),
-        ("admin", _name("admin", "system:masters")),
-        ("controller-manager", _name("system:kube-controller-manager")),
-    ):
+    serving = [*SERVING_NAMES, *(x509.IPAddress(ipaddress.ip_address(address)) for address in addresses)]
+    leaves: list[tuple[str, x509.Name, Sequence[x509.GeneralName]]] = [("serving", _name("kube-apiserver"), serving)]
+    leaves += [(client.name, _name(client.common_name, client.organization), ()) for client in (*CLIENTS, *clients)]
+    for name, subject, serves in leaves:
         if not _good(home, name, ca, now):
             key = ec.generate_private_key(ec.SECP256R1())
-            _write(home, name, _certificate(subject, key, _issuer(home), now, serving=name == "serving"), key)
+            _write(home, name, _certificate(subject, key, _issuer(home), now, serves), key)
             written.add(name)
     if not (home.key("service-accounts").exists() and home.crt("service-accounts").exists()):
         pair = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -122,7 +142,7 @@ def _certificate(
     key: ec.EllipticCurvePrivateKey,
     issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None,
     now: datetime,
-    serving: bool = False,
+    serves: Sequence[x509.GeneralName] = (),
 ) -> x509.Certificate:
     is_ca = issuer is None
     builder = (
@@ -137,10 +157,10 @@ def _certificate(
         .add_extension(_key_usage(is_ca), critical=True)
     )
     if not is_ca:
-        usage = ExtendedKeyUsageOID.SERVER_AUTH if serving else ExtendedKeyUsageOID.CLIENT_AUTH
+        usage = ExtendedKeyUsageOID.SERVER_AUTH if serves else ExtendedKeyUsageOID.CLIENT_AUTH
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-    if serving:
-        builder = builder.add_extension(x509.SubjectAlternativeName(SERVING_NAMES), critical=False)
+    if serves:
+        builder = builder.add_extension(x509.SubjectAlternativeName(serves), critical=False)
     return builder.sign(key if issuer is None else issuer[1], hashes.SHA256())
 
 

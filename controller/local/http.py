@@ -48,12 +48,12 @@ def tls_context(home: Home) -> ssl.SSLContext:
     return context
 
 
-async def over_tls(home: Home, port: int, request: Request) -> Response:
-    """Ask the server at 127.0.0.1:`port`; raises OSError or http.client.HTTPException."""
+async def over_tls(home: Home, port: int, request: Request, address: str = "127.0.0.1") -> Response:
+    """Ask the server at `address`:`port`; raises OSError or http.client.HTTPException."""
 
     def ask() -> Response:
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", port, timeout=request.timeout_seconds, context=tls_context(home)
+            address, port, timeout=request.timeout_seconds, context=tls_context(home)
         )
         return _ask(connection, request)
 
