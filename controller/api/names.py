@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 # In the order in which they are read at a start: a job is judged with its queue and its repository known.
 KINDS = ("JobQueue", "Repository", "RepositoryLock", "JobBatch", "Callback", "Snapshot", "BatchJob")
-KINDS = ("JobQueue", "Repository", "RepositoryLock", "JobBatch", "Callback", "BatchJob")
 WRITTEN = ("RecoveryReport",)
 
 

@@ -43,7 +43,6 @@ def chores(works: Works, settings: Settings) -> tuple[Chore, ...]:
         Chore("schedule", SCHEDULE_SECONDS, works.schedule.follow),
         Chore("snapshots", RETENTION_SECONDS, works.sides.snapshots.look_at_all),
         Chore("snapshot gauges", EACH_TICK, works.sides.snapshots.show),
-        Chore("gauges", EACH_TICK, partial(observe_gauges, parts, ownerless, works.workers)),
         Chore("recovery", EACH_TICK, works.recovery.tick),
         Chore("gauges", EACH_TICK, partial(observe_gauges, parts, ownerless, works.workers, works.recovery)),
         Chore("callback gauges", EACH_TICK, works.sides.callbacks.observe_metrics),

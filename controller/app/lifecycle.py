@@ -112,7 +112,6 @@ class App:
         if cut_off:
             _log.info("callbacks were cut off: they are sent again after the next start", count=cut_off)
         await works.sides.snapshots.stop()
-        await works.workers.stop(self._settings.stop_grace_seconds)
         drained = await works.workers.stop(self._settings.stop_grace_seconds)
         await works.sides.sender.aclose()
         await works.parts.events.flush(FLUSH_SECONDS)
