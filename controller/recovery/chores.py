@@ -151,4 +151,5 @@ def observe_gauges(parts: Parts, ownerless: Ownerless, workers: Workers, recover
         if account.declared is None and not account.waiting and not account.held:
             parts.metrics.drop_queue(f"{namespace}/{name}")
         else:
-            parts.metrics.set_queue(f"{namespace}/{name}", len(account.waiting), len(account.held))
+            paused = account.declared is not None and account.declared.spec.paused
+            parts.metrics.set_queue(f"{namespace}/{name}", len(account.waiting), len(account.held), paused)

@@ -38,6 +38,7 @@ class DiskWatch:
         self._runs = settings.runs
         self._min_free = settings.min_free_bytes
         self._output = output
+        parts.metrics.min_free_bytes.set(settings.min_free_bytes)
 
     def look(self) -> None:
         """Look once; a state directory that cannot be looked at shuts admission too."""

@@ -78,7 +78,7 @@ class Metrics(Registered):
         self.recovery = RecoveryMetrics(self.registry)
         ProcessCollector(registry=self.registry)
         self._queues: set[str] = set()
-        self._others: dict[str, tuple[int, int]] = {}
+        self._others: dict[str, tuple[int, int, bool]] = {}
         self._make_jobs()
         self._make_loop()
         self._make_recovery()
@@ -88,6 +88,9 @@ class Metrics(Registered):
     def _make_jobs(self) -> None:
         self.queue_pending = self._gauge("holdfast_queue_pending", "Jobs that wait, by queue.", ("queue",))
         self.queue_running = self._gauge("holdfast_queue_running", "Jobs that hold a slot, by queue.", ("queue",))
+        self.queue_paused = self._gauge(
+            "holdfast_queue_paused", "1 for a queue that is paused; for `other`, where one of them is.", ("queue",)
+        )
         self.set_queue(OTHER_QUEUES, 0, 0)
         self.jobs = self._gauge("holdfast_jobs", "Jobs by phase.", ("phase",), PHASES)
         self.attempts_started = self._counter("holdfast_attempts_started_total", "Attempts whose command was let go.")
@@ -166,15 +169,19 @@ class Metrics(Registered):
             "holdfast_degraded", "1 for each reason why the controller is degraded.", ("reason",), DEGRADED_REASONS
         )
         self.free_bytes = self._gauge("holdfast_state_free_bytes", "Free space of the state directory's file system.")
+        self.min_free_bytes = self._gauge(
+            "holdfast_state_min_free_bytes", "Free space below which no job is admitted (HOLDFAST_MIN_FREE_BYTES)."
+        )
 
-    def set_queue(self, queue: str, pending: int, running: int) -> None:
+    def set_queue(self, queue: str, pending: int, running: int, paused: bool = False) -> None:
         """Record the depth of one queue (`namespace/name`); past MAX_QUEUES names it is counted as `other`."""
         if queue in self._queues or len(self._queues) <= MAX_QUEUES:
             self._queues.add(queue)
             self.queue_pending.labels(queue).set(pending)
             self.queue_running.labels(queue).set(running)
+            self.queue_paused.labels(queue).set(paused)
             return
-        self._others[queue] = (pending, running)
+        self._others[queue] = (pending, running, paused)
         self._sum_others()
 
     def drop_queue(self, queue: str) -> None:
@@ -183,6 +190,7 @@ class Metrics(Registered):
             self._queues.remove(queue)
             self.queue_pending.remove(queue)
             self.queue_running.remove(queue)
+            self.queue_paused.remove(queue)
         elif self._others.pop(queue, None) is not None:
             self._sum_others()
 
@@ -202,5 +210,6 @@ class Metrics(Registered):
         return generate_latest(self.registry)
 
     def _sum_others(self) -> None:
-        self.queue_pending.labels(OTHER_QUEUES).set(sum(p for p, _ in self._others.values()))
-        self.queue_running.labels(OTHER_QUEUES).set(sum(r for _, r in self._others.values()))
+        self.queue_pending.labels(OTHER_QUEUES).set(sum(p for p, _, _ in self._others.values()))
+        self.queue_running.labels(OTHER_QUEUES).set(sum(r for _, r, _ in self._others.values()))
+        self.queue_paused.labels(OTHER_QUEUES).set(any(paused for _, _, paused in self._others.values()))

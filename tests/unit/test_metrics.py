@@ -83,10 +83,14 @@ def test_the_number_of_queue_labels_is_bounded() -> None:
     assert value("holdfast_queue_pending", {"queue": "ns/q0"}) == 2
     assert value("holdfast_queue_pending", {"queue": "other"}) == 6
     assert value("holdfast_queue_running", {"queue": "other"}) == 3
+    assert value("holdfast_queue_paused", {"queue": "other"}) == 0
+    metrics.set_queue(f"ns/q{MAX_QUEUES}", 2, 1, paused=True)
+    assert value("holdfast_queue_paused", {"queue": "other"}) == 1
     metrics.drop_queue(f"ns/q{MAX_QUEUES}")
     assert value("holdfast_queue_pending", {"queue": "other"}) == 4
     metrics.drop_queue("ns/q0")
     assert value("holdfast_queue_pending", {"queue": "ns/q0"}) is None
+    assert value("holdfast_queue_paused", {"queue": "ns/q0"}) is None
 
 
 def test_one_reason_at_a_time_is_the_degraded_one() -> None:
