@@ -138,6 +138,21 @@ class Settings(BaseSettings):
         "second, at first; twice as many after each 2 s, no limit after 20 s. 0: no limit at all.",
     )
     ramp_new_per_second: float = Field(default=10, ge=0, description="The same for jobs that had not begun before.")
+    audit: bool = Field(
+        default=True, description="on or off: write the audit journal, HOLDFAST_HOME/audit, for `holdfast audit`."
+    )
+    audit_max_bytes: int = Field(
+        default=256 * 1024**2, ge=1024**2, description="All files of the audit journal together; the oldest go."
+    )
+    audit_segment_bytes: int = Field(
+        default=16 * 1024**2,
+        ge=4096,
+        description="The live file of the audit journal is set aside and compressed at this size, at the latest at a "
+        "quarter of audit_max_bytes.",
+    )
+    audit_segment_seconds: float = Field(
+        default=86400, gt=0, description="The same by the age of its first line, with the next line."
+    )
     stop_grace_seconds: float = Field(
         default=20, gt=0, description="On SIGTERM the reconciles in work get this long to finish."
     )

@@ -19,6 +19,7 @@ from controller.reconcile.scheduler import Scheduler
 from controller.reconcile.workqueue import WorkQueue
 from controller.repositories.places import Places
 from controller.settings import Settings
+from controller.telemetry.audit import AuditJournal, open_journal
 from controller.telemetry.health import Health
 from controller.telemetry.metrics import Metrics
 
@@ -36,6 +37,7 @@ class Foundation:
     version: str
     metrics: Metrics
     health: Health
+    audit: AuditJournal
     store: Store
     queue: WorkQueue
     index: AttemptIndex
@@ -60,6 +62,7 @@ def lay(settings: Settings) -> Foundation:
         version=own_version,
         metrics=metrics,
         health=Health(),
+        audit=open_journal(settings, metrics.audit),
         store=store,
         queue=queue,
         index=index,

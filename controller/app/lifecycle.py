@@ -28,6 +28,7 @@ from controller.recovery.join import join
 from controller.recovery.repository_chores import RepositoryChores
 from controller.recovery.upkeep import Upkeep
 from controller.settings import Settings
+from controller.telemetry.audit_controller import controller_line, tell_checks
 from controller.web.server import Server
 from controller.web.views import queue_rows
 
@@ -55,7 +56,15 @@ class App:
             Transient: the state directory cannot be read.
         """
         self._catch_signals()
-        await asyncio.to_thread(check_files, self._settings.home, self._base.metrics.integrity)
+        self._base.audit.say(controller_line("Started", message=f"version {self._base.version}"))
+        try:
+            await asyncio.to_thread(check_files, self._settings.home, self._base.metrics.integrity)
+            await self._serve()
+        finally:
+            await self._close_journal()
+        return self._background.failure
+
+    async def _serve(self) -> None:
         base, limit = self._base, self._settings.request_timeout_seconds
         connecting = Api.connect(self._settings.kubeconfig, base.metrics, timeout_seconds=limit, version=base.version)
         self._previous = take_previous_stop(self._settings.home, now())
@@ -66,11 +75,17 @@ class App:
                 await self._work(api)
             finally:
                 await server.stop()
-        return self._background.failure
+
+    async def _close_journal(self) -> None:
+        await self._background.cancel()
+        failure = self._background.failure
+        self._base.audit.say(controller_line("Stopped", message=str(failure or "")))
+        await self._base.audit.close(FLUSH_SECONDS)
 
     async def _work(self, api: Api) -> None:
         base = self._base
         base.health.readiness("first pass", lambda: "the first pass is not over")
+        self._background.start(tell_checks(base.audit, base.health), "audit")
         scan = asyncio.create_task(attempts_carried(), name="attempts-carried")
         joining = join(api, self._settings, base.store, KINDS, base.metrics, base.health)
         joined = await unless(self._stopping, joining)
@@ -108,6 +123,7 @@ class App:
 
     async def _stop(self, works: Works) -> None:
         _log.info("stopping: running jobs go on")
+        self._base.audit.say(controller_line("Stopping", message="running jobs go on"))
         cut_off = await works.sides.callbacks.land(LAND_SECONDS)
         if cut_off:
             _log.info("callbacks were cut off: they are sent again after the next start", count=cut_off)

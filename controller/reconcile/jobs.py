@@ -14,6 +14,7 @@ from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import AttemptState
 from controller.api.keys import Key
 from controller.decisions import status as step
+from controller.decisions.audited_acts import acted
 from controller.decisions.inputs import Observed
 from controller.decisions.job import decide, retry_left
 from controller.decisions.job_repository import awaits_lock
@@ -191,11 +192,13 @@ class JobReconciler:
             try:
                 await self._do(job, action, environment)
             except HoldfastError as error:
+                self._parts.audit.say_once(acted(job, action, error))
                 number = 0 if isinstance(action, Delete) else action.number
                 memory.error = (number, error)
                 if isinstance(error, Terminal) and isinstance(action, Launch):
                     return False
                 raise
+            self._parts.audit.say_once(acted(job, action))
             if not isinstance(action, Void):  # the end of a voided attempt is told by the error that led to it
                 memory.error = None
                 self._parts.evictions.done(job.metadata.uid)

@@ -10,6 +10,7 @@ import structlog
 
 from controller.api.batchjob import BatchJob
 from controller.api.keys import Key
+from controller.decisions.audited_acts import acted_on_orphan
 from controller.decisions.observed import Evidence, Observation
 from controller.decisions.orphan import Owner, decide_orphan, is_kept, is_over, is_recorded_over
 from controller.decisions.plan import Action, Release, Stop, Void
@@ -58,19 +59,18 @@ class OrphanReconciler:
         return await self._nothing_to_do(attempt, found, owner, kept)
 
     async def _do(self, attempt: AttemptId, action: Action, owner: Owner) -> Result:
-        executor = self._parts.executor
+        executor, audit = self._parts.executor, self._parts.audit
         match action:
             case Stop(_, reason, grace):
                 await executor.stop(attempt, reason, grace)
-                return Result(LOOK_AGAIN)
             case Void(_, message):
                 await executor.void(attempt, message)
-                return Result(LOOK_AGAIN)
             case Release(_, keep_record=True):
                 await executor.release(attempt, keep_record=True)
             case Release():
                 await self._remove(attempt, owner)
-        return Result()
+        audit.say_once(acted_on_orphan(str(attempt), action, owner.value))
+        return Result() if isinstance(action, Release) else Result(LOOK_AGAIN)
 
     async def _nothing_to_do(self, attempt: AttemptId, found: Observation, owner: Owner, kept: bool) -> Result:
         if owner is Owner.GONE and found.evidence is Evidence.ABSENT:

@@ -17,6 +17,7 @@ from controller.reconcile.index import AttemptIndex
 from controller.reconcile.record import StatusWriter
 from controller.reconcile.scheduler import Scheduler
 from controller.reconcile.workqueue import WorkQueue
+from controller.telemetry.audit import AuditJournal
 from controller.telemetry.metrics import Metrics
 
 
@@ -42,6 +43,7 @@ class Parts:
     account: RecoveryAccount
     events: Recorder
     metrics: Metrics
+    audit: AuditJournal
     host: Host
     now: Callable[[], datetime]
     monotonic: Callable[[], float]

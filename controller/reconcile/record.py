@@ -1,37 +1,55 @@
-"""Record: at most one PATCH of a status, only if something changed, always against the version that was read."""
+"""Record: at most one PATCH of a status, only if something changed, always against the version that was read.
+
+What was recorded is told to the audit journal here, once for all kinds (requirement 9.3).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from controller.api.keys import Key
 from controller.api.kind import Kind
 from controller.api.model import Model
-from controller.errors import Waiting
+from controller.decisions.audit_line import Line
+from controller.decisions.audited import recorded
+from controller.errors import Transient, Waiting
 from controller.kube.client import Api
 from controller.kube.errors import Conflict, NotFound
 from controller.kube.store import Change, Store
 from controller.reconcile.merge import difference
+from controller.telemetry.audit import AuditJournal
 
 Recorded = TypeVar("Recorded", bound=Kind)
 
 
 class StatusWriter:
-    """Writes the status of objects of ours and takes the answer into the store at once."""
+    """Writes the status of objects of ours and takes the answer into the store at once.
 
-    def __init__(self, api: Api, store: Store) -> None:
+    Args:
+        owner: uid of a BatchJob -> its key, None where it is not in the store.
+    """
+
+    def __init__(self, api: Api, store: Store, audit: AuditJournal, owner: Callable[[str], Key | None]) -> None:
         self._api = api
         self._store = store
+        self._audit = audit
+        self._owner = owner
         self._in_flight: dict[Key, Model] = {}
+        self._unanswered: dict[Key, tuple[Kind, Model, tuple[Line, ...]]] = {}
 
-    async def write(self, read: Recorded, status: Model) -> Recorded:
+    async def write(self, read: Recorded, status: Model, also: tuple[Line, ...] = ()) -> Recorded:
         """The object as it is recorded now; `read` itself where `status` says nothing new.
+
+        Args:
+            also: for the audit journal, before what follows from the statuses, once it is recorded.
 
         Raises:
             Conflict: somebody wrote since it was read; the store has the newer one now.
             Waiting: the object is gone; the watch will say so.
             Transient: the API server could not take it.
         """
+        self._tell_unanswered(read)
         patch = {} if status is read.status else difference(read.status.to_json(), status.to_json())
         if not patch:
             return read
@@ -44,13 +62,32 @@ class StatusWriter:
             raise
         except NotFound:
             raise Waiting("Deleted", f"{key} is gone; the watch will say so") from None
+        except Transient:
+            self._unanswered[key] = (read, status, also)
+            raise
         finally:
             del self._in_flight[key]
         self._store.update(key.kind, raw)
+        self._tell(read, status, also)
         new = self._store.find(type(read), key)
         if new is None or new.metadata.uid != meta.uid:
             raise Waiting("Deleted", f"{key} was deleted while it was recorded")
         return new
+
+    def job_name(self, uid: str) -> str:
+        """Name of the BatchJob with this uid, for the audit journal; "" where it is not known."""
+        key = self._owner(uid)
+        return key.name if key is not None else ""
+
+    def _tell(self, read: Kind, status: Model, also: tuple[Line, ...]) -> None:
+        if self._audit.on:
+            self._audit.say(*also, *recorded(read, status, self.job_name))
+
+    def _tell_unanswered(self, read: Kind) -> None:
+        """A write whose answer never came was done all the same, if it is what is read now."""
+        before = self._unanswered.pop(read.key, None)
+        if before is not None and read.status == before[1] and read.metadata.uid == before[0].metadata.uid:
+            self._tell(*before)
 
     def is_echo(self, change: Change) -> bool:
         """Whether an event tells only what is being written at this moment: it often overtakes the answer."""

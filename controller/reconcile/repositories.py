@@ -11,6 +11,7 @@ from datetime import datetime
 from controller.api.keys import Key
 from controller.api.repository import Operation, OperationState, OperationType, Repository
 from controller.decisions import repository as decision
+from controller.decisions.audited_locks import release_lines
 from controller.decisions.plan import Note
 from controller.decisions.repository import NETWORK, RepositoryPlan, Seen, due, network
 from controller.decisions.repository_health import Mirror
@@ -70,7 +71,8 @@ class RepositoryReconciler:
         plan = decision.decide(repository, seen, now)
         lock = await self._keeper.decide(repository, plan.status.conditions, now)
         status = plan.status.model_copy(update={"lock": lock.lock, "conditions": lock.conditions})
-        recorded = await parts.writer.write(repository, status)
+        released = release_lines(repository, lock.lock, lock.gone, parts.writer.job_name)
+        recorded = await parts.writer.write(repository, status, released)
         count(parts.metrics.repositories, repository.status, status, lock.gone)
         await self._keeper.recorded(recorded, lock.gone)
         self._tell(recorded, (*plan.notes, *lock.notes))

@@ -11,6 +11,7 @@ import platform
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from controller.api.names import KINDS, WRITTEN
+from controller.telemetry.audit_metrics import AuditMetrics
 from controller.telemetry.callback_metrics import CallbackMetrics
 from controller.telemetry.integrity import Integrity
 from controller.telemetry.recovery_metrics import RecoveryMetrics
@@ -76,6 +77,7 @@ class Metrics(Registered):
         self.integrity = Integrity(self.registry)
         self.snapshots = SnapshotMetrics(self.registry)
         self.recovery = RecoveryMetrics(self.registry)
+        self.audit = AuditMetrics(self.registry)
         ProcessCollector(registry=self.registry)
         self._queues: set[str] = set()
         self._others: dict[str, tuple[int, int, bool]] = {}

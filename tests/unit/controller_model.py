@@ -47,6 +47,7 @@ from controller.reconcile.scheduler import Scheduler
 from controller.reconcile.workers import Result, Workers
 from controller.reconcile.workqueue import WorkQueue
 from controller.repositories.places import Places
+from controller.telemetry.audit import AuditJournal
 from controller.telemetry.metrics import Metrics
 from tests.unit.builders import HOST
 from tests.unit.world import VirtualLoop, World
@@ -135,18 +136,20 @@ def _parts(world: World, boundary: Boundary, loop: VirtualLoop, host_limit: int,
     api: Any = WorldApi(world, boundary)
     store = Store(metrics, clock=loop.time)
     queue, index = WorkQueue(clock=loop.time, jitter=lambda: 0.0), AttemptIndex()
+    audit, scheduler = AuditJournal(None, metrics.audit), Scheduler(queue, index, host_limit)
     return Parts(
         api=api,
         store=store,
         queue=queue,
-        writer=StatusWriter(api, store),
+        writer=StatusWriter(api, store, audit, scheduler.owner),
         executor=WorldExecutor(world, boundary),
         index=index,
-        scheduler=Scheduler(queue, index, host_limit),
+        scheduler=scheduler,
         evictions=Evictions(),
         account=RecoveryAccount(),
         events=Recorder(api, metrics, lambda: world.now, loop.time),
         metrics=metrics,
+        audit=audit,
         host=HOST,
         now=lambda: world.now,
         monotonic=loop.time,

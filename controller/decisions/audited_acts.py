@@ -1,0 +1,72 @@
+"""What the audit journal says of an action: that it was done, or what it failed with (requirement 9.3)."""
+
+from __future__ import annotations
+
+from controller.api.batchjob import BatchJob
+from controller.decisions.audit_line import Category, Line
+from controller.decisions.plan import Action, Launch, Release, Stop, Supervise, Void
+from controller.errors import HoldfastError
+
+URGENT = (Launch, Stop, Void)
+
+
+def acted(job: BatchJob, action: Action, error: HoldfastError | None = None) -> Line:
+    """An action for a job.
+
+    Args:
+        error: what it failed with, None where it was done.
+    """
+    meta, newest = job.metadata, job.status.attempt
+    number = getattr(action, "number", None)
+    return Line(
+        Category.RECOVERY if isinstance(action, Supervise) else Category.JOB,
+        type(action).__name__,
+        job.names.kind,
+        meta.namespace,
+        meta.name,
+        meta.uid,
+        attempt=number,
+        new="Failed" if error is not None else "Done",
+        reason=error.reason if error is not None else _reason(action),
+        message=error.message if error is not None else _message(action),
+        token=newest.lock_token if newest is not None and newest.number == number else None,
+        urgent=isinstance(action, URGENT),
+    )
+
+
+def acted_on_orphan(attempt: str, action: Action, owner: str) -> Line:
+    """An action for a run directory whose job is gone, or whose record is over.
+
+    Args:
+        attempt: `<job uid>.<number>`.
+        owner: what is known of its BatchJob.
+    """
+    uid, _, number = attempt.rpartition(".")
+    return Line(
+        Category.ORPHAN,
+        type(action).__name__,
+        "Attempt",
+        "",
+        attempt,
+        uid,
+        attempt=int(number) if number.isdecimal() else None,
+        new="Done",
+        reason=_reason(action) or f"Owner{owner}",
+        message=_message(action),
+        urgent=isinstance(action, URGENT),
+    )
+
+
+def _reason(action: Action) -> str:
+    return action.reason if isinstance(action, Stop) else ""
+
+
+def _message(action: Action) -> str:
+    match action:
+        case Stop(grace_seconds=grace):
+            return f"grace {grace:g} s"
+        case Void(message=message):
+            return message
+        case Release(keep_record=kept):
+            return "record and output are kept" if kept else "removed"
+    return ""
