@@ -17,7 +17,15 @@ import pytest
 from kubernetes.aio import client, config
 
 from controller.local.http import tls_context
+from tests.cluster.fixtures import cluster, node, node_directory
 from tests.running_plane import RunningPlane, find_binaries, make_directory
+
+__all__ = ["cluster", "node", "node_directory"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options must be known before the directories below are looked at."""
+    parser.addoption("--context", help="tests with real Pods: a cluster of your own, by its name in the kubeconfig")
 
 
 def say(message: str) -> None:

@@ -91,7 +91,7 @@ def make_directory() -> Path:
     """A directory for one test run, after ending what killed test runs left behind."""
     root = Path(tempfile.gettempdir())
     for old in root.glob(f"{PREFIX}*"):
-        if not _owner_lives(old):
+        if not owner_lives(old):
             asyncio.run(down(old / "home", print))
             shutil.rmtree(old, ignore_errors=True)
     directory = Path(tempfile.mkdtemp(prefix=PREFIX))
@@ -99,7 +99,8 @@ def make_directory() -> Path:
     return directory
 
 
-def _owner_lives(directory: Path) -> bool:
+def owner_lives(directory: Path) -> bool:
+    """Whether the test run that made the directory still goes on, or may."""
     try:
         owner = identity.Identity.from_json(json.loads((directory / OWNER).read_text()))
     except (FileNotFoundError, ValueError):

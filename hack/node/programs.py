@@ -196,7 +196,7 @@ class Containerd:
 
 @dataclass
 class Kubelet:
-    """kubelet; ready when the API server shows its Node as Ready."""
+    """kubelet; ready when the API server shows a Node that takes Pods."""
 
     node: Node
     binary: Path
@@ -223,8 +223,14 @@ class Kubelet:
             return answer
         if answer.status != 200:
             return f"Node {self.node.name}: HTTP {answer.status}"
-        content: dict[str, Any] = json.loads(answer.text)
-        for condition in content.get("status", {}).get("conditions", []):
-            if condition["type"] == "Ready":
-                return None if condition["status"] == "True" else str(condition["message"])
-        return f"Node {self.node.name} has no condition Ready"
+        return _not_ready(json.loads(answer.text))
+
+
+def _not_ready(content: dict[str, Any]) -> str | None:
+    """Why a Node takes no Pods: the taint goes a moment after the condition has come."""
+    conditions = {one["type"]: one for one in content.get("status", {}).get("conditions", [])}
+    ready = conditions.get("Ready", {"status": "False", "message": "the Node has no condition Ready"})
+    if ready["status"] != "True":
+        return str(ready["message"])
+    taints = [taint["key"] for taint in content["spec"].get("taints", []) if "node.kubernetes.io/" in taint["key"]]
+    return f"the Node has taints: {', '.join(taints)}" if taints else None

@@ -1,0 +1,69 @@
+"""The cluster of a test run, for every directory of tests: made once, when the first test asks for it.
+
+HOLDFAST_TEST_NODE names the directory of a node that is up already (`hack/cluster up --dir D`) and stays up;
+`--context` names a cluster of the user's own, which must have the images of `hack/cluster archives DIR`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hack.node.layout import Node
+from tests.cluster.running_node import Cluster, down, make_directory, up
+from tests.needs import lack, need_root
+from tests.running_plane import find_binaries
+
+
+def say(message: str) -> None:
+    """Progress, shown by pytest beside a failing test."""
+    print(f"node: {message}", file=sys.stderr)
+
+
+@pytest.fixture(scope="session")
+def node_directory() -> Iterator[Path]:
+    """Where nodes of this test run have their directories; what is left there at the end is ended."""
+    need_root()
+    if sys.platform != "linux":
+        lack("this needs Linux")
+    directory = make_directory()
+    yield directory
+    for path in directory.glob("*/node.json"):
+        down(path.parent)
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """A cluster that runs Pods, with the images of hack/node/images.py."""
+    kubectl = find_binaries(say).kubectl
+    cache = tmp_path_factory.mktemp("kubectl")
+    context = request.config.getoption("--context")
+    if context is not None:
+        return Cluster(_extract(kubectl, context, cache / "kubeconfig"), kubectl, cache, None)
+    given = os.environ.get("HOLDFAST_TEST_NODE")
+    directory = Path(given) if given else request.getfixturevalue("node_directory") / "node"
+    node = up(directory)
+    return Cluster(node.home.kubeconfig, kubectl, cache, node)
+
+
+def _extract(kubectl: Path, context: str, path: Path) -> Path:
+    """A kubeconfig of one context alone, so that no test can reach another cluster."""
+    argv = [kubectl, "config", "view", "--raw", "--flatten", "--minify", f"--context={context}"]
+    path.touch(0o600)
+    path.write_text(subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout)
+    return path
+
+
+@pytest.fixture(scope="session")
+def node(cluster: Cluster) -> Node:
+    """The node on this machine, for tests that look at it or kill parts of it; they bring it up again."""
+    if cluster.node is None:
+        pytest.skip("a cluster of the user's own: nothing in it is killed")
+    return cluster.node
