@@ -22,13 +22,16 @@ from controller.executors.process.executor import attempts_carried
 from controller.kube.client import Api
 from controller.kube.watch import run_watch
 from controller.reconcile.first_pass import first_pass
+from controller.recovery.binding import HomeLock
 from controller.recovery.clean_stop import mark_clean_stop, take_previous_stop
+from controller.recovery.components import Checks
 from controller.recovery.integrity import check_files, keep_checking_runs
 from controller.recovery.join import join
 from controller.recovery.repository_chores import RepositoryChores
 from controller.recovery.upkeep import Upkeep
 from controller.settings import Settings
 from controller.telemetry.audit_controller import controller_line, tell_checks
+from controller.web.pages import Pages
 from controller.web.server import Server
 from controller.web.views import queue_rows
 
@@ -39,10 +42,16 @@ _log = structlog.get_logger("controller.app")
 
 
 class App:
-    """See the module."""
+    """See the module.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        lock: of the state directory.
+    """
+
+    def __init__(self, settings: Settings, lock: HomeLock) -> None:
         self._settings = settings
+        self._lock = lock
+        self._pages = Pages()
         self._base = lay(settings)
         listen(self._base)
         self._stopping = asyncio.Event()
@@ -69,7 +78,7 @@ class App:
         connecting = Api.connect(self._settings.kubeconfig, base.metrics, timeout_seconds=limit, version=base.version)
         self._previous = take_previous_stop(self._settings.home, now())
         async with await connecting as api:
-            server = Server(self._settings, base.health, base.metrics, self._queue_rows)
+            server = Server(self._settings, base.health, base.metrics, self._queue_rows, self._pages.all())
             await server.start()
             try:
                 await self._work(api)
@@ -110,6 +119,15 @@ class App:
         health.liveness("workers", works.workers.stalled)
         health.readiness("first pass", self._closed)
         health.readiness("ownerless attempts", works.ownerless.asks)
+        Checks(
+            works.parts,
+            self._settings,
+            self._lock,
+            works.workers,
+            works.sides.callbacks,
+            works.recovery,
+        ).register(self._pages.components)
+        self._pages.startup_log = works.recovery.report.history
         upkeep = Upkeep(chores(works, self._settings))
         self._background.start(self._base.scheduler.run(), "scheduler")
         self._background.start(upkeep.run(), "upkeep")

@@ -32,7 +32,7 @@ def main() -> int:
     try:
         # Not uvloop: a connect that is cancelled in the TLS handshake, as with a server that stands still, makes it
         # close a descriptor a second time that is somebody else's by then (MagicStack/uvloop issue 653).
-        failure = asyncio.run(_run(settings))
+        failure = asyncio.run(_run(settings, lock))
     except HoldfastError as error:
         _log.error("cannot go on", reason=error.reason, error=error.message)
         return EXIT_FAILED
@@ -43,5 +43,5 @@ def main() -> int:
     return EXIT_FAILED if failure is not None else 0
 
 
-async def _run(settings: Settings) -> BaseException | None:
-    return await App(settings).run()
+async def _run(settings: Settings, lock: HomeLock) -> BaseException | None:
+    return await App(settings, lock).run()

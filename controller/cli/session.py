@@ -50,6 +50,11 @@ class Session:
         return Cluster(access.load(self._kubeconfig, self._context), self._namespace, self._timeout)
 
     @property
+    def namespace_given(self) -> bool:
+        """Whether an option names one."""
+        return self._namespace is not None
+
+    @property
     def namespace(self) -> str:
         """Of the options, of the kubeconfig, or `default` where there is no kubeconfig to ask."""
         if self._namespace is not None:

@@ -89,6 +89,7 @@ class Store:
     def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._metrics = metrics
         self._clock = clock
+        self._heard_at = clock()
         self._entries: dict[str, dict[Key, _Entry]] = {kind: {} for kind in MODELS}
         self._hot: OrderedDict[Key, Kind] = OrderedDict()
         self._tombstones: OrderedDict[str, float] = OrderedDict()  # uid -> when
@@ -202,6 +203,11 @@ class Store:
     def saw(self, kind: str, version: int) -> None:
         """Note a version that the API server gave for a kind."""
         self._highest[kind] = max(self._highest[kind], version)
+        self._heard_at = self._clock()
+
+    def age(self) -> float:
+        """Seconds since the API server was last heard of, by an event, a LIST or the answer to a write."""
+        return self._clock() - self._heard_at
 
     def clear(self) -> None:
         """Drop everything, as when etcd turned out to be an older one; nobody is told."""

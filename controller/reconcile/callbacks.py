@@ -100,6 +100,12 @@ class CallbackReconciler:
         for each in CallbackPhase:
             self._metrics.phases.labels(each.value).set(self._book.phases[each.value])
 
+    def standing(self) -> tuple[int, int, int]:
+        """Hosts that failed time after time; Callbacks that are not over; Callbacks that were given up."""
+        phases = self._book.phases
+        pending = phases[CallbackPhase.PENDING.value] + phases[CallbackPhase.DELIVERING.value]
+        return self._hosts.figures().open, pending, phases[CallbackPhase.FAILED.value]
+
     async def land(self, seconds: float) -> int:
         """For the stop, before the workers': begin no more tries, wait for those being made, at most `seconds`.
 

@@ -32,6 +32,7 @@ class HomeLock:
         Raises:
             Terminal: another controller holds it, or the directory cannot be used.
         """
+        self._home = home
         try:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._fd = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -49,6 +50,13 @@ class HomeLock:
             raise Terminal("StateDirectoryLocked", text) from None
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def intact(self) -> bool:
+        """Whether the file that is locked is still the one of the state directory. Raises OSError."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), (self._home / LOCK).stat())
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Let the next one in."""

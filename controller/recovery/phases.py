@@ -28,7 +28,9 @@ PHASE_OF_KIND: Mapping[str, RecoveryPhase] = {
     "RepositoryLock": RecoveryPhase.LOCKS,
     "JobBatch": RecoveryPhase.PREPARATIONS,
     "Callback": RecoveryPhase.CALLBACKS,
-}  # of the keys that are neither held nor ownerless; the others belong to the queue
+    "JobQueue": RecoveryPhase.QUEUE,
+    "BatchJob": RecoveryPhase.QUEUE,
+}  # of the keys that are neither held nor ownerless; the others are nobody's need and belong to the last phase
 
 Listener = Callable[["Phases"], None]
 
@@ -96,7 +98,7 @@ class Phases:
         """The first pass has queued its keys."""
         self.expect(RecoveryPhase.ATTEMPTS, (*queued.held, *queued.ownerless))
         for key in queued.others:
-            self.expect(PHASE_OF_KIND.get(key.kind, RecoveryPhase.QUEUE), [key])
+            self.expect(PHASE_OF_KIND.get(key.kind, RecoveryPhase.STEADY), [key])
         self._began = self._clock()
         self.look()
 

@@ -13,8 +13,9 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,6 +37,7 @@ PUBLISH_AGAIN_SECONDS = 5.0
 SHUTDOWN_SECONDS = 1.0
 
 Rows = Callable[[str | None, str | None], list[dict[str, Any]]]
+Page = Callable[[], Awaitable[tuple[int, Any]]]
 
 _log = structlog.get_logger("controller.web")
 
@@ -45,13 +47,22 @@ class Server:
 
     Args:
         rows: JSON-ready rows of `GET /queue`, for a namespace and a queue or None for all.
+        pages: path -> status and JSON-ready body of further pages, all of which want the token.
     """
 
-    def __init__(self, settings: Settings, health: Health, metrics: Metrics, rows: Rows) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        health: Health,
+        metrics: Metrics,
+        rows: Rows,
+        pages: Mapping[str, Page] = MappingProxyType({}),
+    ) -> None:
         self._settings = settings
         self._health = health
         self._metrics = metrics
         self._rows = rows
+        self._pages = pages
         self._runner: web.AppRunner | None = None
         self._publisher: asyncio.Task[None] | None = None
         self._token = secrets.token_urlsafe(TOKEN_BYTES)
@@ -68,6 +79,8 @@ class Server:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._scrape)
         app.router.add_get("/queue", self._queue)
+        for path, page in self._pages.items():
+            app.router.add_get(path, _shown(page))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         await self._runner.setup()
         host, port = self._settings.http_host, self._settings.http_port
@@ -152,6 +165,14 @@ class Server:
     async def _queue(self, request: web.Request) -> web.Response:
         rows = self._rows(request.query.get("namespace"), request.query.get("queue"))
         return web.json_response({"items": rows})
+
+
+def _shown(page: Page) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def show(_: web.Request) -> web.Response:
+        status, body = await page()
+        return web.json_response(body, status=status)
+
+    return show
 
 
 def _token_in(path: Path) -> str | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
 
+from tests.integration.controller.jobs import MERGE
 from tests.integration.controller.waits import soon
 
 REPORTS = "/apis/holdfast.dev/v1alpha1/namespaces/default/recoveryreports"
@@ -40,6 +42,21 @@ class Reports:
             return newest
 
         return soon(found, f"a report with result {result}")
+
+    def make(self, name: str, state_id: str, result: str = "Complete") -> None:
+        """One as a controller would have left it."""
+        body = {"apiVersion": "holdfast.dev/v1alpha1", "kind": "RecoveryReport", "metadata": {"name": name}}
+        spec = {"stateId": state_id, "startId": name}
+        self.http.post(REPORTS, json={**body, "spec": spec}).raise_for_status()
+        text = json.dumps({"status": {"result": result}})
+        self.http.patch(f"{REPORTS}/{name}/status", content=text, headers=MERGE).raise_for_status()
+
+    def remove(self, name: str) -> None:
+        self.http.delete(f"{REPORTS}/{name}").raise_for_status()
+
+    def of(self, state_id: str) -> list[str]:
+        """Names of those of one state directory."""
+        return [each["metadata"]["name"] for each in self.all() if each["spec"]["stateId"] == state_id]
 
     def get(self, name: str) -> Object:
         return next(each for each in self.all() if each["metadata"]["name"] == name)

@@ -103,6 +103,13 @@ class RunningController:
     def healthz(self) -> tuple[int, str]:
         return self._get("/healthz")
 
+    def page(self, path: str) -> tuple[int, Any]:
+        """Status and JSON of a page that wants the token."""
+        url = json.loads((self.home / "http.json").read_bytes())["url"]
+        token = {"Authorization": f"Bearer {(self.home / 'token').read_text()}"}
+        answer = httpx.get(url + path, headers=token, timeout=10, trust_env=False)
+        return answer.status_code, answer.json()
+
     def metric(self, name: str) -> float:
         """The value of one line of /metrics, named with its labels."""
         status, text = self._get("/metrics")

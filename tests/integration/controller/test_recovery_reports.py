@@ -7,9 +7,15 @@ import json
 import httpx
 import pytest
 
+from controller.recovery.binding import LOCK
+from controller.repositories.places import FENCE, Places
+from controller.telemetry.components import NAMES
+from tests.integration.controller.conftest import OtherController
 from tests.integration.controller.jobs import Jobs
 from tests.integration.controller.reports import REPORTS, Reports, phases
+from tests.integration.controller.repositories import Repositories
 from tests.integration.controller.running_controller import RunningController
+from tests.integration.controller.waits import soon
 
 
 @pytest.fixture
@@ -66,3 +72,82 @@ def test_an_open_report_is_closed_by_the_next_start(controller: RunningControlle
     reports.after(known, "Complete")
     assert reports.get(name)["status"]["result"] == "Aborted"
     assert controller.metric('holdfast_recoveries_total{result="Aborted"}') == 1
+
+
+def test_the_startup_log(controller: RunningController, reports: Reports) -> None:
+    """7.1: GET /startup-log has this start and those before, newest first, also without asking the API server."""
+    known = reports.names()
+    controller.restart()
+    report = reports.after(known, "Complete")
+    status, page = controller.page("/startup-log")
+    assert status == 200
+    assert page["items"][0]["name"] == report["metadata"]["name"] and page["items"][0]["result"] == "Complete"
+    names = [each["name"] for each in page["items"]]
+    assert names == sorted(names, reverse=True) and len(names) > 1
+
+
+def test_only_the_last_twenty_are_kept(controller: RunningController, reports: Reports) -> None:
+    """7.1: the last 20 are kept; reports of another state directory are not ours."""
+    state_id = reports.after([], "Complete")["spec"]["stateId"]
+    controller.kill()
+    for number in range(25):
+        reports.make(f"start-20200101-000000-{number:03d}-aaaa", state_id)
+    reports.make("start-20200101-000000-999-bbbb", "another")
+    known = reports.names()
+    controller.start()
+    newest = reports.after(known, "Complete")["metadata"]["name"]
+    soon(lambda: len(reports.of(state_id)) <= 20, "the old ones are removed")
+    assert newest in reports.of(state_id) and "start-20200101-000000-999-bbbb" in reports.names()
+    reports.remove("start-20200101-000000-999-bbbb")
+
+
+def test_health_tells_of_every_component(controller: RunningController) -> None:
+    """9.4: components with real checks behind them; the page wants the token."""
+    soon(lambda: controller.page("/health")[1]["state"] == "ok", "all is well")
+    status, page = controller.page("/health")
+    assert status == 200
+    assert list(page["components"]) == list(NAMES)
+    assert {one["state"] for one in page["components"].values()} == {"ok"}
+    assert "bytes free" in page["components"]["disk"]["message"]
+    lock = controller.home / LOCK
+    lock.rename(lock.with_suffix(".away"))
+    status, page = controller.page("/health")
+    assert (status, page["components"]["leader"]["state"]) == (503, "failed")
+    assert controller.healthz()[0] == 200
+    lock.with_suffix(".away").rename(lock)
+    assert controller.page("/health")[0] == 200
+
+
+def test_what_cannot_be_looked_at_degrades_and_heals(
+    other_controller: OtherController, jobs: Jobs, repositories: Repositories, reports: Reports
+) -> None:
+    """7.3: a phase that fails leaves what does not depend on it working, is told, and heals without a restart."""
+    one = other_controller()
+    one.start()
+    repositories.ready("shop")
+    fence = Places(one.home).repository(jobs.namespace, "shop") / FENCE
+    soon(fence.exists, "it has a fence")
+    one.kill()
+    fence.rename(fence.with_name("kept"))
+    fence.mkdir()
+    known = reports.names()
+    one.start()
+    jobs.create("plain")
+    jobs.finished("plain", "Succeeded")
+    report = reports.after(known, "Degraded")
+    told = phases(report)
+    assert (told["locks"], told["attempts"], told["queue"]) == ("Failed", "Degraded", "Degraded")
+    assert [c["status"] for c in report["status"]["conditions"] if c["type"] == "Degraded"] == ["True"]
+    commands = [action["command"] for action in report["status"]["recommendedActions"]]
+    assert f"holdfast repo -n {jobs.namespace} shop" in commands
+    assert one.metric('holdfast_recovery_phase_failed{phase="locks"}') == 1
+    soon(lambda: one.metric('holdfast_degraded{reason="RecoveryFailed"}') == 1, "the metric says so")
+    _, page = one.page("/health")
+    assert page["components"]["recovery"]["state"] == "degraded"
+    fence.rmdir()
+    fence.with_name("kept").rename(fence)
+    jobs.patch("shop", {"refreshRequestedAt": "2026-01-01T00:00:00Z"}, "repositories")
+    healed = reports.after(known, "Complete")
+    assert set(phases(healed).values()) == {"Done"}
+    soon(lambda: one.metric('holdfast_degraded{reason="RecoveryFailed"}') == 0, "the metric says so")
+    assert one.metric("holdfast_recovery_report_writes_total") <= 12

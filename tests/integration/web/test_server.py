@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from controller.errors import Terminal
+from controller.files.versions import known
 from controller.settings import Settings
 from controller.telemetry.health import Health
 from controller.telemetry.metrics import Metrics
@@ -54,7 +55,12 @@ async def test_it_says_where_it_is_and_takes_that_back(tmp_path: Path) -> None:
     server = Server(Settings(home=tmp_path), Health(), Metrics(), rows)
     await server.start()
     told = json.loads((tmp_path / "http.json").read_text())
-    assert told == {"url": server.url, "pid": os.getpid(), "maxRunning": Settings().max_running}
+    assert told == {
+        "version": known("http.json"),
+        "url": server.url,
+        "pid": os.getpid(),
+        "maxRunning": Settings().max_running,
+    }
     assert server.url.startswith("http://127.0.0.1:")
     for name in ("token", "http.json"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
