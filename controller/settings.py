@@ -16,6 +16,8 @@ from cronsim import CronSim, CronSimError
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+MANY = 10_000  # attempts at once where only the cluster limits them
+
 
 class Settings(BaseSettings):
     """Read once at start by the composition root and handed down; nothing else reads the environment."""
@@ -39,10 +41,23 @@ class Settings(BaseSettings):
         pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         description="Namespace of the objects that Holdfast makes for itself: RecoveryReports, scheduled Snapshots.",
     )
-    max_running: int = Field(
-        default_factory=lambda: os.cpu_count() or 1,
+    max_running: int | None = Field(
+        default=None,
         ge=1,
-        description="How many attempts run at once on this host, over all queues.",
+        description="How many attempts run at once, over all queues; unset: as many as this host has CPUs, or any "
+        "number where jobs run as Pods only, which the cluster's scheduler and quotas limit.",
+    )
+    executors: str = Field(
+        default="Process",
+        pattern=r"^Process$",
+        description="Where jobs may run, comma-separated: Process (on this host), Pod (on the cluster). The first is "
+        "taken where a job names none.",
+    )
+    pod_output: str = Field(
+        default="",
+        pattern=r"^(|/.*|[a-z][a-z0-9+.-]*://.*)$",
+        description="Where the output of Pods is kept: a directory, or a URL of fsspec such as s3://bucket/path; their "
+        "Pods are removed then. Unset: in HOLDFAST_HOME/output, and Pods stay as long as their BatchJob.",
     )
     workers: int = Field(default=32, ge=1, le=256, description="Reconcile workers.")
     min_free_bytes: int = Field(
@@ -190,6 +205,18 @@ class Settings(BaseSettings):
     def snapshot_directory(self) -> str:
         """Directory or address of archives, where a Snapshot names none."""
         return self.snapshot_destination or str(self.home.absolute() / "snapshots")
+
+    @property
+    def running_limit(self) -> int:
+        """`max_running`, or what follows from where jobs run."""
+        if self.max_running is not None:
+            return self.max_running
+        return os.cpu_count() or 1 if "Process" in self.enabled_executors else MANY
+
+    @property
+    def enabled_executors(self) -> tuple[str, ...]:
+        """Names of the executors that are enabled, the default one first."""
+        return tuple(self.executors.split(","))
 
     @property
     def operations(self) -> Path:

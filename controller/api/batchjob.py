@@ -17,6 +17,7 @@ from controller.api.crd import Column, Rule
 from controller.api.kind import Kind
 from controller.api.model import Model
 from controller.api.names import Names
+from controller.api.pod_use import PodUse
 from controller.api.repository_use import RepositoryUse
 from controller.api.text import CONFIG_KEY, DNS_SUBDOMAIN, ENV_NAME, NO_NUL, Argument
 from controller.api.units import Duration, Quantity
@@ -156,6 +157,12 @@ class BatchJobSpec(Model):
             "cancel",
             "FieldValueForbidden",
         ),
+        Rule(
+            "!has(self.executor) || self.executor != 'Pod' || has(self.pod)",
+            "spec.pod.image is required for the executor Pod",
+            "pod",
+            "FieldValueRequired",
+        ),
         Rule("self.command[0] != ''", "spec.command[0] names the program, it cannot be empty", "command"),
         *(
             Rule(
@@ -197,10 +204,12 @@ class BatchJobSpec(Model):
         pattern=DNS_SUBDOMAIN,
     )
     priority: int = Field(default=0, description="Higher ones start first.", ge=-1000000, le=1000000)
-    executor: ExecutorName = Field(
-        default=ExecutorName.PROCESS,
-        description="Where attempts run; which are enabled is a setting of the controller.",
+    executor: ExecutorName | None = Field(
+        default=None,
+        description="Where attempts run: Process, on the host of the controller, or Pod. Which are enabled, and which "
+        "is taken where this is unset, are settings of the controller.",
     )
+    pod: PodUse | None = Field(default=None, description="The Pod of an attempt, for the executor Pod.")
     repository: RepositoryUse | None = Field(
         default=None, description="Repository that the job works on, in a checkout of its own."
     )
@@ -237,7 +246,7 @@ class BatchJobSpec(Model):
     )
 
 
-IMMUTABLE_ONCE_STARTED = ("command", "args", "queue", "repository", "executor", "workingDir")
+IMMUTABLE_ONCE_STARTED = ("command", "args", "queue", "repository", "executor", "workingDir", "pod")
 
 
 class BatchJob(Kind):

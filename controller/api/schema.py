@@ -44,6 +44,7 @@ ALLOWED = frozenset(
         "maxProperties",
         "anyOf",
         "x-kubernetes-int-or-string",
+        "x-kubernetes-preserve-unknown-fields",
         "x-kubernetes-list-type",
         "x-kubernetes-list-map-keys",
         "x-kubernetes-validations",
@@ -252,7 +253,7 @@ def _check_bounds(node: dict[str, Any], path: str) -> None:
             raise SchemaError(f"{path}: a string without maxLength")
         case "array" if "maxItems" not in node:
             raise SchemaError(f"{path}: a list without maxItems")
-        case "object" if "properties" not in node and "maxProperties" not in node:
+        case "object" if not {"properties", "maxProperties", "x-kubernetes-preserve-unknown-fields"} & node.keys():
             raise SchemaError(f"{path}: a map without maxProperties")
         case None:
             raise SchemaError(f"{path}: a field without type")

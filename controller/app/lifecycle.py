@@ -109,7 +109,7 @@ class App:
     async def _start(self, works: Works, carried: set[str]) -> None:
         await works.gits.reattach(carried)
         await works.sides.repositories.operations.load()
-        await works.executor.reattach(carried)
+        await works.attempts.reattach(carried)
         queued = await first_pass(works.parts, works.intake, works.ownerless)
         works.stopwatch.filled()
         works.recovery.begin(queued)

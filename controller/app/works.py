@@ -5,22 +5,17 @@ from __future__ import annotations
 import socket
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from pathlib import Path
 
 from controller.api.recoveryreport import PreviousStop, RecoveryReport
+from controller.app.executing import Executing, executing
 from controller.app.foundation import Foundation
 from controller.app.kinds import reconcilers
 from controller.app.sides import Sides, sides
-from controller.decisions.inputs import Host
 from controller.decisions.reporting import Start
-from controller.executors.base import AttemptId
 from controller.executors.process.executor import ProcessExecutor
 from controller.executors.process.identity import of_self
-from controller.executors.process.rundir import RunDir
 from controller.kube.client import Api
 from controller.kube.events import Recorder
 from controller.reconcile.evictions import Evictions
@@ -42,14 +37,15 @@ from controller.recovery.stopwatch import Stopwatch, seconds_since_exec
 
 @dataclass(frozen=True, slots=True)
 class Works:
-    """See the module. `executor` is also the one of `parts`, with what is only asked of it at the start.
+    """See the module.
 
     Args:
+        attempts: where they run.
         gits: executor of operations on repositories.
     """
 
     parts: Parts
-    executor: ProcessExecutor
+    attempts: Executing
     gits: ProcessExecutor
     sides: Sides
     intake: Intake
@@ -69,9 +65,8 @@ def put_together(base: Foundation, api: Api, joined: Joined, previous: PreviousS
         previous: how the controller before ended.
     """
     settings, identity = base.settings, joined.identity
-    executor = ProcessExecutor(settings.runs, identity.state_id, settings.sweep_seconds, home=settings.job_home)
-    output = partial(_output, settings.runs)
-    parts = _parts(base, api, executor, identity.state_id, output)
+    attempts = executing(base, identity.state_id)
+    parts = _parts(base, api, attempts)
     ownerless = Ownerless(parts)
     gits = ProcessExecutor(settings.operations, identity.state_id, settings.sweep_seconds, home="private")
     both = sides(base, parts, gits)
@@ -87,7 +82,7 @@ def put_together(base: Foundation, api: Api, joined: Joined, previous: PreviousS
     )
     return Works(
         parts=parts,
-        executor=executor,
+        attempts=attempts,
         gits=gits,
         sides=both,
         intake=Intake(base.store, base.queue, base.scheduler, parts.writer),
@@ -96,7 +91,7 @@ def put_together(base: Foundation, api: Api, joined: Joined, previous: PreviousS
         recovery=recovery,
         workers=Workers(base.queue, recovery.phases.watching(router.reconcile), settings.workers, base.metrics),
         highest=HighestVersion(settings.home, identity, base.store),
-        disk=DiskWatch(parts, settings, output),
+        disk=DiskWatch(parts, settings, attempts.output),
         schedule=Schedule(parts, settings.snapshot_schedule, settings.namespace),
     )
 
@@ -118,17 +113,13 @@ def _start(base: Foundation, state_id: str, previous: PreviousStop) -> Start:
     )
 
 
-def _parts(
-    base: Foundation, api: Api, executor: ProcessExecutor, state_id: str, output: Callable[[AttemptId], Path]
-) -> Parts:
-    settings, name = base.settings, socket.gethostname()
-    delay, limit = settings.running_record_delay_ms / 1000, settings.start_timeout_seconds
+def _parts(base: Foundation, api: Api, attempts: Executing) -> Parts:
     return Parts(
         api=api,
         store=base.store,
         queue=base.queue,
         writer=StatusWriter(api, base.store, base.audit, base.scheduler.owner),
-        executor=executor,
+        executor=attempts.executor,
         index=base.index,
         scheduler=base.scheduler,
         evictions=Evictions(),
@@ -136,12 +127,8 @@ def _parts(
         events=Recorder(api, base.metrics),
         metrics=base.metrics,
         audit=base.audit,
-        host=Host(state_id, name, delay, limit),
+        host=attempts.host,
         now=now,
         monotonic=time.monotonic,
-        output_location=lambda attempt: f"{name}:{output(attempt)}",
+        output_location=attempts.output_location,
     )
-
-
-def _output(runs: Path, attempt: AttemptId) -> Path:
-    return Path(RunDir(str(runs / str(attempt))).output)

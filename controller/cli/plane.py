@@ -44,7 +44,7 @@ def up(detach: bool, concurrency: int | None, print_systemd: bool, no_controller
 
     settings = Settings()
     options = UpOptions(
-        settings.home, settings.cache, concurrency or settings.max_running, not no_controller, audit_log
+        settings.home, settings.cache, concurrency or settings.running_limit, not no_controller, audit_log
     )
     if print_systemd:
         command = [sys.executable, "-P", "-m", "controller.cli.main", "up", *options.arguments()]

@@ -52,7 +52,7 @@ def host_limit() -> int:
     except (OSError, ValueError, KeyError, TypeError):
         from controller.settings import Settings
 
-        return Settings().max_running
+        return Settings().running_limit
 
 
 def _print(lines: list[dict[str, Any]], everywhere: bool, wide: bool, now: datetime) -> None:

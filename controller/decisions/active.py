@@ -28,6 +28,8 @@ from controller.decisions.plan import Action, Launch, Note, Plan, Release, Stop,
 from controller.errors import Terminal
 
 LOOK_AGAIN = 1.0  # seconds until the next look at something that is about to change
+HELD_AGAIN = 30.0  # seconds until the next look at a launch that others hold back; its executor wakes before
+OUTSIDE_QUEUE = "Suspended"  # reason of a launch that an outside queue such as Kueue holds back
 STOP_GRACE_EXTRA = 2.0  # seconds after the grace period until a stop is asked for again
 
 UNSEEN = Observation(Evidence.UNKNOWN, message="the attempt was not observed")
@@ -110,9 +112,8 @@ def _alive(
         lost = () if told is status else (Note("LockTaken", text, warning=True),)
         return Plan(told, actions, active_deadline_left(job, now), lost)
     new = step.running(job, job_repository.with_commit(status, seen), now, found)
-    return Plan(
-        new, actions, active_deadline_left(job, now), (Note("Started", f"attempt {number} runs on {host.name}"),)
-    )
+    note = Note("Started", f"attempt {number} runs on {found.host or host.name}")
+    return Plan(new, actions, active_deadline_left(job, now), (note,))
 
 
 def _running_true(status: BatchJobStatus) -> bool:
@@ -142,21 +143,48 @@ def _launching(
     now: datetime,
 ) -> Plan:
     """Built, not begun. Without a supervisor the launch was cut off in the middle: doing it again does it once."""
-    if wanted_stop(job, now) or isinstance(seen.error, Terminal) or seen.starting_for > host.start_timeout:
+    late = seen.starting_for > host.start_timeout and not found.held
+    if wanted_stop(job, now) or isinstance(seen.error, Terminal) or late:
         return Plan(status, (Void(attempt.number, _void_message(job, seen, now)),), LOOK_AGAIN)
     if attempt.state is not AttemptState.STARTING:
         # It was seen alive: what looks like a launch cut off is a damaged directory, and is never launched again.
         return Plan(status, (Void(attempt.number, "its run directory is incomplete"),), LOOK_AGAIN)
     actions = () if found.supervised else (Launch(attempt.number),)
-    return Plan(_told(job, status, seen, now), actions, LOOK_AGAIN)
+    new = _told(job, status, seen, now)
+    if new is not status or not (found.pending or status.phase is Phase.WAITING):
+        return Plan(new, actions, LOOK_AGAIN)
+    return _pending(job, status, attempt, found, actions, now)
+
+
+def _pending(
+    job: BatchJob,
+    status: BatchJobStatus,
+    attempt: Attempt,
+    found: Observation,
+    actions: tuple[Action, ...],
+    now: datetime,
+) -> Plan:
+    """What the launch waits for is told when it changes; who waits for an outside queue is Waiting (4.1)."""
+    phase = Phase.WAITING if found.pending == OUTSIDE_QUEUE else Phase.STARTING
+    wake = min(_left(job, now), HELD_AGAIN if found.held else LOOK_AGAIN)
+    if (status.phase, status.reason) == (phase, found.pending):
+        return Plan(status, actions, wake)
+    row: step.Row = ("Running", "False", found.pending or "Starting", found.message)
+    new = step.mark(job, status, now, row).model_copy(update={"phase": phase, "reason": found.pending})
+    text = f"attempt {attempt.number}: {found.message or 'it is about to start'}"
+    return Plan(new, actions, wake, (Note(found.pending or "Starting", text, warning=not found.held),))
+
+
+def _left(job: BatchJob, now: datetime) -> float:
+    left = active_deadline_left(job, now)
+    return HELD_AGAIN if left is None else max(0.0, left)
 
 
 def _void_message(job: BatchJob, seen: Observed, now: datetime) -> str:
     if isinstance(seen.error, Terminal):
         return str(seen.error)
-    return wanted_stop(job, now) or f"not started within {seen.starting_for:.0f} s" + (
-        f": {seen.error}" if seen.error else ""
-    )
+    why = str(seen.error) if seen.error else seen.attempt.message if seen.attempt is not None else ""
+    return wanted_stop(job, now) or f"not started within {seen.starting_for:.0f} s" + (f": {why}" if why else "")
 
 
 def _told(job: BatchJob, status: BatchJobStatus, seen: Observed, now: datetime) -> BatchJobStatus:

@@ -22,6 +22,7 @@ class Host:
         running_delay: seconds after which a live attempt is recorded as Running.
         start_timeout: seconds after which an attempt that did not start is voided.
         executors: names of the executors that are enabled.
+        default_executor: the one of them that is taken where a job names none.
     """
 
     state_id: str
@@ -29,6 +30,7 @@ class Host:
     running_delay: float = 0.2
     start_timeout: float = 120.0
     executors: frozenset[str] = frozenset({"Process"})
+    default_executor: str = "Process"
 
 
 class StepState(StrEnum):

@@ -15,6 +15,7 @@ from controller.api.batchjob_status import Attempt, AttemptState, BatchJobStatus
 from controller.api.units import duration_seconds
 from controller.decisions import active
 from controller.decisions import status as step
+from controller.decisions.executors import chosen, place
 from controller.decisions.inputs import Host, Observed
 from controller.decisions.job_repository import awaits_lock, locked, with_batch
 from controller.decisions.observed import Evidence
@@ -76,7 +77,7 @@ def _unfinished(job: BatchJob, seen: Observed, host: Host, now: datetime) -> Pla
         )
     if job.metadata.deletion_timestamp is not None:
         return Plan(status)
-    if (fault := invalid(job.spec, host.executors)) is not None:
+    if (fault := invalid(job.spec, host)) is not None:
         return _end(job, status, now, Phase.FAILED, fault[0], fault[1])
     if status.phase is Phase.WAITING and status.attempt is not None:
         plan = _waiting_for_person(job, status, now)
@@ -93,12 +94,15 @@ def rebuild(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host) -
     carried = _numbers(seen.annotations)
     # Only what is proved not to have begun may still be launched: a directory that vanished meanwhile is a loss.
     begun = seen.attempt is None or seen.attempt.evidence not in (Evidence.LAUNCHING, Evidence.NEVER_STARTED)
+    executor = seen.attempt.executor if seen.attempt is not None else chosen(job.spec, host)
+    state_id, name = place(executor, host)
     attempt = Attempt(
         id=f"{job.metadata.uid}.{number}",
         number=number,
         state=AttemptState.RUNNING if begun else AttemptState.STARTING,
-        state_id=host.state_id,
-        host=host.name,
+        executor=executor,
+        state_id=state_id,
+        host=name,
         started_at=seen.attempt.started_at if seen.attempt else None,
         lock_token=carried.get("lockToken"),
     )
@@ -161,7 +165,8 @@ def _queued(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host, n
         if awaits_lock(seen):
             return Plan(status)  # its record wakes the job
         number = max(status.attempt.number if status.attempt else 0, *seen.known, 0) + 1
-        new = _sequenced(step.admitted(job, status, now, number, host.state_id, host.name), seen)
+        executor = chosen(job.spec, host)
+        new = _sequenced(step.admitted(job, status, now, number, executor, *place(executor, host)), seen)
         return Plan(locked(job, new, seen, now), wake_after=0.0) if seen.repository else _launch(new, number, host)
     if backing_off > 0:
         return Plan(status, wake_after=backing_off)

@@ -34,9 +34,9 @@ class ExitRecord:
         code: 0-255 as wait(2) gave it; 128+n where a shell reported signal n.
         signal: number of the signal that ended it, only where the supervisor reaped the command or a stop was
             journalled.
-        reason: why it was stopped (DeadlineExceeded, Stopped, OutputLimit, MemoryLimit), why it could not start
-            (CommandNotFound, NotExecutable, BadWorkingDirectory, ArgumentListTooLong, StartFailed), or "" where the
-            command ended by itself.
+        reason: why it was stopped (DeadlineExceeded, Stopped, OutputLimit, MemoryLimit, OOMKilled), why it could not
+            start (CommandNotFound, NotExecutable, BadWorkingDirectory, ArgumentListTooLong, ImagePull, StartFailed),
+            what took its place away (see `outcome.DISRUPTIONS`), or "" where the command ended by itself.
         message: a sentence for a person, or "".
         finished_at: wall clock, timezone-aware UTC.
     """
@@ -61,7 +61,11 @@ class Observation:
             for when evidence is ENDED, GONE or NEVER_STARTED. Slot, lock and workspace stay held while it is not 0.
         stop_requested: a stop was journalled by the supervisor.
         supervised: a supervisor holds `lock`.
-        message: why evidence is UNKNOWN or what was damaged, for a condition; else "".
+        message: why evidence is UNKNOWN, what was damaged, or what a launch waits for, for a condition; else "".
+        pending: what a launch waits for, in CamelCase (Unschedulable, ImagePull, QuotaExceeded, Suspended), or "".
+        held: that is for others to end, however long it takes: the time limit of a start does not count.
+        host: node that it runs on, "" where that is the controller's own host.
+        executor: name of the executor that looked.
     """
 
     evidence: Evidence
@@ -72,3 +76,7 @@ class Observation:
     stop_requested: bool = False
     supervised: bool = False
     message: str = ""
+    pending: str = ""
+    held: bool = False
+    host: str = ""
+    executor: str = "Process"

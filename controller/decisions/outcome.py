@@ -16,6 +16,9 @@ from controller.decisions.plan import Note
 STOPPED_WITH_THE_PLANE = "Stopped"  # journalled by `holdfast down --stop-jobs`, never recorded in a status
 CANCELED, SUSPENDED, ACTIVE_DEADLINE = "Canceled", "Suspended", "ActiveDeadlineExceeded"
 
+# Something took the attempt's place away: not the command's failure, so it costs no retry (requirement 4.2).
+DISRUPTIONS = frozenset({"Evicted", "NodeLost", "Preempted", "NodeShutdown", "PodDeleted", "Disrupted"})
+
 # A start that failed for these will fail again: repeating cannot help, only another manifest or file can.
 PERMANENT = frozenset({"CommandNotFound", "NotExecutable", "BadWorkingDirectory", "ArgumentListTooLong", "InvalidSpec"})
 
@@ -62,6 +65,8 @@ def _ended(record: ExitRecord, stop_reason: str) -> Outcome:
     if record.reason == STOPPED_WITH_THE_PLANE:
         # Not the command's failure: what follows is what follows a reboot, and it costs no retry.
         return Outcome(AttemptState.LOST, record.reason, f"stopped by `holdfast down --stop-jobs`: {describe(record)}")
+    if record.reason in DISRUPTIONS:
+        return Outcome(AttemptState.LOST, record.reason, record.message or describe(record))
     if record.reason:
         message = record.message or describe(record)
         return Outcome(AttemptState.FAILED, record.reason, message, final=record.reason in PERMANENT)

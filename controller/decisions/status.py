@@ -51,7 +51,7 @@ def waiting(job: BatchJob, status: BatchJobStatus, now: datetime, reason: str, m
 
 
 def admitted(
-    job: BatchJob, status: BatchJobStatus, now: datetime, number: int, state_id: str, host: str
+    job: BatchJob, status: BatchJobStatus, now: datetime, number: int, executor: str, state_id: str, host: str
 ) -> BatchJobStatus:
     """Starting: admission and start intent in one record (design 4)."""
     history = status.history if status.attempt is None else (*status.history, status.attempt)[-HISTORY_LENGTH:]
@@ -59,7 +59,7 @@ def admitted(
         id=f"{job.metadata.uid}.{number}",
         number=number,
         state=AttemptState.STARTING,
-        executor=job.spec.executor.value,
+        executor=executor,
         state_id=state_id,
         host=host,
         admitted_at=now,
@@ -79,7 +79,9 @@ def admitted(
 
 def running(job: BatchJob, status: BatchJobStatus, now: datetime, observed: Observation) -> BatchJobStatus:
     """Running: the command is proved to run."""
-    new = with_attempt(status, state=AttemptState.RUNNING, started_at=observed.started_at)
+    assert status.attempt is not None
+    where = observed.host or status.attempt.host
+    new = with_attempt(status, state=AttemptState.RUNNING, started_at=observed.started_at, host=where)
     rows = _close(status, "NeedsDecision", "Started")
     new = mark(job, new, now, ("Running", "True", "Started", f"attempt {_number(new)} runs"), *rows)
     return new.model_copy(update={"phase": Phase.RUNNING, "reason": ""})

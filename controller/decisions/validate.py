@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from controller.api.batchjob import BatchJobSpec
 from controller.api.units import duration_seconds, quantity_value
+from controller.decisions.executors import POD, chosen, unsupported
+from controller.decisions.inputs import Host
 
 MIN_MEMORY_BYTES = 1024**2  # below this no process starts: certainly a wrong unit (`512` instead of `512Mi`)
 
@@ -47,11 +49,16 @@ def _texts(spec: BatchJobSpec) -> str | None:
 CHECKS: tuple[Check, ...] = (_durations, _limits, _texts)
 
 
-def invalid(spec: BatchJobSpec, executors: frozenset[str]) -> tuple[str, str] | None:
+def invalid(spec: BatchJobSpec, host: Host) -> tuple[str, str] | None:
     """(reason, message) of the first thing that is wrong with `spec`, None where it can run here."""
-    if spec.executor.value not in executors:
-        known = ", ".join(sorted(executors))
-        return "ExecutorNotEnabled", f"spec.executor: {spec.executor.value} is not enabled here; enabled: {known}"
+    executor = chosen(spec, host)
+    if executor not in host.executors:
+        known = ", ".join(sorted(host.executors))
+        return "ExecutorNotEnabled", f"spec.executor: {executor} is not enabled here; enabled: {known}"
+    if executor == POD and spec.pod is None:
+        return "InvalidSpec", "spec.pod.image: is required, as jobs run as Pods here"
+    if executor == POD and (message := unsupported(spec)) is not None:
+        return "Unsupported", message
     for check in CHECKS:
         if (message := check(spec)) is not None:
             return "InvalidSpec", message

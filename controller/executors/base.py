@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from controller.decisions.observed import Observation
+
+if TYPE_CHECKING:  # pydantic, which the command line must not wait for
+    from controller.api.batchjob import EnvFrom, EnvVar
+    from controller.api.pod_use import PodUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,22 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class PodRequest:
+    """What an attempt that runs as a Pod needs besides: Kubernetes resolves the environment, by reference.
+
+    Args:
+        use: spec.pod.
+        env, env_from: spec.env and spec.envFrom.
+        labels: of the BatchJob that its batch/v1 Job gets too, for outside queues.
+    """
+
+    use: PodUse
+    env: Sequence[EnvVar] = ()
+    env_from: Sequence[EnvFrom] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchSpec:
     """All that an executor needs to run one attempt.
 
@@ -65,6 +85,7 @@ class LaunchSpec:
         working_dir: absolute path, or None for a fresh directory private to the attempt.
         annotations: opaque to the executor, kept with the attempt durably before the launch and given back by
             `annotations()`: what a wiped status is rebuilt from (requirement 1.3).
+        pod: for the Pod executor, which takes the environment from there; None for the others.
     """
 
     attempt: AttemptId
@@ -76,6 +97,7 @@ class LaunchSpec:
     working_dir: str | None = None
     limits: Limits = field(default_factory=Limits)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    pod: PodRequest | None = None
 
 
 class Executor(Protocol):

@@ -15,9 +15,11 @@ from controller.api.batchjob_status import AttemptState
 from controller.api.keys import Key
 from controller.decisions import status as step
 from controller.decisions.audited_acts import acted
+from controller.decisions.executors import POD, chosen
 from controller.decisions.inputs import Observed
 from controller.decisions.job import decide, retry_left
 from controller.decisions.job_repository import awaits_lock
+from controller.decisions.observed import Observation
 from controller.decisions.plan import (
     Action,
     Delete,
@@ -123,7 +125,7 @@ class JobReconciler:
             attempt=observation,
             known=known,
             annotations=carried or {},
-            starting_for=self._starting_for(job),
+            starting_for=self._starting_for(job, observation),
             sequence=parts.scheduler.sequence(job),
             granted=granted,
             blocked=blocked,
@@ -155,16 +157,26 @@ class JobReconciler:
         if not granted or retry_left(job, job.status, self._parts.now()) > 0:
             return None, None if granted else self._repositories.why(uid)
         try:
-            return await resolve(self._parts.api, job), None
+            return await self._environment(job), None
         except Waiting as missing:
             scheduler.hold_back(uid, missing.retry_after or 5.0)
             return None, (missing.reason, missing.message)
 
-    def _starting_for(self, job: BatchJob) -> float:
+    async def _environment(self, job: BatchJob) -> Environment:
+        """What the job names; nothing for a Pod, which refers to it: values of Secrets are not read for that one."""
+        newest = step.active(job.status)
+        where = newest.executor if newest is not None else chosen(job.spec, self._parts.host)
+        return Environment() if where == POD else await resolve(self._parts.api, job)
+
+    def _starting_for(self, job: BatchJob, found: Observation | None) -> float:
         attempt = step.active(job.status)
         if attempt is None or attempt.state is not AttemptState.STARTING:
             return 0.0
         memory = self._memory.setdefault(job.metadata.uid, _Memory())
+        refused = attempt.executor == POD and memory.error is not None and isinstance(memory.error[1], Waiting)
+        if refused or (found is not None and found.held):  # by a quota or a full cluster
+            memory.starting.pop(attempt.number, None)
+            return 0.0
         now = self._parts.monotonic()
         return now - memory.starting.setdefault(attempt.number, now)
 
@@ -209,7 +221,7 @@ class JobReconciler:
         match action:
             case Launch(number):
                 attempt = AttemptId(uid, number)
-                await self._launch(job, attempt, environment or await resolve(parts.api, job))
+                await self._launch(job, attempt, environment or await self._environment(job))
             case Stop(number, reason, grace):
                 await parts.executor.stop(AttemptId(uid, number), reason, grace)
             case Void(number, message):
@@ -239,7 +251,8 @@ class JobReconciler:
         result = "transient"
         try:
             with parts.metrics.launch_seconds.time():
-                await parts.executor.launch(self._repositories.complete(launch_spec(job, attempt, environment), job))
+                spec = launch_spec(job, attempt, environment, parts.host)
+                await parts.executor.launch(self._repositories.complete(spec, job))
             result = "ok"
         except Terminal:
             result = "terminal"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from controller.api.batchjob import BatchJob
 from controller.api.units import duration_seconds, quantity_value
+from controller.decisions.executors import POD, executor_of
+from controller.decisions.inputs import Host
 from controller.decisions.job import counters
-from controller.executors.base import AttemptId, LaunchSpec, Limits
+from controller.executors.base import AttemptId, LaunchSpec, Limits, PodRequest
 from controller.reconcile.environment import Environment
 
+OUTSIDE_QUEUES = ("kueue.x-k8s.io/",)  # labels of a BatchJob that its batch/v1 Jobs get too
 
-def launch_spec(job: BatchJob, attempt: AttemptId, environment: Environment) -> LaunchSpec:
+
+def launch_spec(job: BatchJob, attempt: AttemptId, environment: Environment, host: Host) -> LaunchSpec:
     """All that the executor needs for `attempt` of `job`.
 
     The annotations name the owner and carry the counters, so that a wiped status can be rebuilt and an ownerless run
@@ -26,7 +30,16 @@ def launch_spec(job: BatchJob, attempt: AttemptId, environment: Environment) -> 
         working_dir=job.spec.working_dir,
         limits=limits(job),
         annotations=owner | counters(job.status),
+        pod=_pod(job) if executor_of(job, attempt.number, host) == POD else None,
     )
+
+
+def _pod(job: BatchJob) -> PodRequest | None:
+    """None where the job names no image, which was refused before."""
+    if job.spec.pod is None:
+        return None
+    queueing = {name: value for name, value in job.metadata.labels.items() if name.startswith(OUTSIDE_QUEUES)}
+    return PodRequest(job.spec.pod, job.spec.env, job.spec.env_from, queueing)
 
 
 def limits(job: BatchJob) -> Limits:

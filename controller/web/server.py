@@ -117,7 +117,7 @@ class Server:
             "version": known(ADDRESS_FILE),
             "url": self.url,
             "pid": os.getpid(),
-            "maxRunning": self._settings.max_running,
+            "maxRunning": self._settings.running_limit,
         }
         address = json.dumps(told).encode()
         try:

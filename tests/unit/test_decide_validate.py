@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,13 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controller.api.batchjob_status import Phase
+from controller.api.conditions import find
 from controller.decisions.job import decide
 from controller.decisions.validate import invalid
 from controller.reconcile.merge import difference
 from tests.unit.builders import HOST, at, job, seen
 from tests.unit.world import merged
 
-ENABLED = frozenset({"Process"})
+PODS = replace(HOST, executors=frozenset({"Process", "Pod"}), default_executor="Pod")
+IMAGE = {"image": "busybox"}
 
 
 @pytest.mark.parametrize(
@@ -33,7 +36,7 @@ ENABLED = frozenset({"Process"})
 def test_a_combination_that_cannot_run_ends_the_job(spec: dict[str, Any], reason: str, field: str) -> None:
     """1.2: Failed with reason and a message that names the field; nothing is started, nothing is repeated."""
     declared = job().with_spec(**spec).build()
-    found = invalid(declared.spec, ENABLED)
+    found = invalid(declared.spec, HOST)
     assert found is not None
     assert found[0] == reason and found[1].startswith(field)
     plan = decide(declared, seen(granted=True), HOST, at(1))
@@ -43,8 +46,31 @@ def test_a_combination_that_cannot_run_ends_the_job(spec: dict[str, Any], reason
 def test_what_can_run_is_let_through() -> None:
     """1.2"""
     spec = {"deadline": "1ms", "limits": {"memory": "1Mi", "cpu": "10m", "outputBytes": "1Ki"}, "args": [""]}
-    assert invalid(job().with_spec(**spec).build().spec, ENABLED) is None
-    assert invalid(job().with_spec(executor="Pod").build().spec, ENABLED | {"Pod"}) is None
+    assert invalid(job().with_spec(**spec).build().spec, HOST) is None
+    assert invalid(job().with_spec(executor="Pod", pod=IMAGE).build().spec, PODS) is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "field"),
+    [
+        ({}, "InvalidSpec", "spec.pod.image"),
+        ({"pod": IMAGE, "repository": {"name": "shop"}}, "Unsupported", "spec.repository"),
+        ({"pod": IMAGE, "limits": {"openFiles": 64}}, "Unsupported", "spec.limits.openFiles"),
+    ],
+)
+def test_what_cannot_work_in_a_pod_is_refused(spec: dict[str, Any], reason: str, field: str) -> None:
+    """4.1: and not ignored; the default executor counts where the job names none."""
+    plan = decide(job().with_spec(**spec).build(), seen(granted=True), PODS, at(1))
+    assert (plan.status.phase, plan.status.reason, plan.actions) == (Phase.FAILED, reason, ())
+    failed = find(plan.status.conditions, "Failed")
+    assert failed is not None and failed.message.startswith(field)
+
+
+def test_an_attempt_of_a_pod_belongs_to_the_cluster() -> None:
+    """4.2: its record names executor Pod and no state directory, so that any controller may take it up."""
+    plan = decide(job().with_spec(pod=IMAGE).build(), seen(granted=True), PODS, at(1))
+    attempt = plan.status.attempt
+    assert attempt is not None and (attempt.executor, attempt.state_id, attempt.host) == ("Pod", "", "")
 
 
 SCALARS = st.sampled_from([True, False, "", "x", 2, 3])

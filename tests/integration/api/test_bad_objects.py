@@ -73,6 +73,10 @@ BAD_SPECS: list[tuple[str, dict[str, Any], str]] = [
     ("priority too high", {"priority": 1000001}, "spec.priority"),
     ("priority too low", {"priority": -1000001}, "spec.priority"),
     ("unknown executor", {"executor": "Docker"}, "spec.executor"),
+    ("a Pod without an image", {"executor": "Pod"}, "spec.pod"),
+    ("a Pod of an empty image", {"pod": {"image": ""}}, "spec.pod.image"),
+    ("a Pod with labels of ours", {"pod": {"image": "a", "labels": {"holdfast.dev/x": "y"}}}, "spec.pod.labels"),
+    ("a Pod with a template of text", {"pod": {"image": "a", "template": "x"}}, "spec.pod.template"),
     ("memory is no quantity", {"limits": {"memory": "lots"}}, "spec.limits.memory"),
     ("memory negative", {"limits": {"memory": "-1Gi"}}, "spec.limits.memory"),
     ("memory next to nothing", {"limits": {"memory": "10"}}, "spec.limits.memory"),
@@ -146,7 +150,8 @@ CHANGES_ONCE_STARTED: list[tuple[str, dict[str, Any]]] = [
     ("command", {"command": ["false"]}),
     ("args", {"args": ["x"]}),
     ("queue", {"queue": "other"}),
-    ("executor", {"executor": "Pod"}),
+    ("executor", {"executor": "Process"}),
+    ("pod", {"pod": {"image": "a"}}),
     ("workingDir", {"workingDir": "/tmp"}),
 ]
 

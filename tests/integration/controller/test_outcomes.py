@@ -98,7 +98,7 @@ def test_ttl_removes_job_and_run_directory(controller: RunningController, jobs: 
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
-        ({"executor": "Pod"}, "ExecutorNotEnabled"),
+        ({"executor": "Pod", "pod": {"image": "a"}}, "ExecutorNotEnabled"),
         ({"retry": {"backoff": "20m", "limit": 1}}, "InvalidSpec"),
     ],
 )

@@ -1,0 +1,39 @@
+"""Which executor a job's attempts go to, and what of its spec that one cannot do (requirement 4.1)."""
+
+from __future__ import annotations
+
+from controller.api.batchjob import BatchJob, BatchJobSpec, ExecutorName
+from controller.api.batchjob_status import BatchJobStatus
+from controller.decisions.inputs import Host
+
+POD, PROCESS = ExecutorName.POD.value, ExecutorName.PROCESS.value
+
+
+def chosen(spec: BatchJobSpec, host: Host) -> str:
+    """Where the next attempt goes: what the spec names, else the controller's default."""
+    return spec.executor.value if spec.executor is not None else host.default_executor
+
+
+def place(executor: str, host: Host) -> tuple[str, str]:
+    """State directory and host to record with an attempt: none for a Pod, which belongs to the cluster."""
+    return ("", "") if executor == POD else (host.state_id, host.name)
+
+
+def recorded(status: BatchJobStatus, number: int) -> str | None:
+    """Where attempt `number` was started, None where the status does not name it."""
+    newest = (status.attempt,) if status.attempt is not None else ()
+    return next((one.executor for one in (*newest, *status.history) if one.number == number), None)
+
+
+def executor_of(job: BatchJob, number: int, host: Host) -> str:
+    """Where attempt `number` of `job` is or would be."""
+    return recorded(job.status, number) or chosen(job.spec, host)
+
+
+def unsupported(spec: BatchJobSpec) -> str | None:
+    """What of `spec` cannot work in a Pod, as `field: reason and way out`; None where all of it can."""
+    if spec.repository is not None:
+        return "spec.repository: jobs on repositories do not run as Pods; use executor Process"
+    if spec.limits.open_files is not None:
+        return "spec.limits.openFiles: Kubernetes has no such limit for a Pod; leave it out"
+    return None
