@@ -46,7 +46,7 @@ def steps() -> tuple[BatchJobStatus, BatchJobStatus, BatchJobStatus]:
     """Queued, Starting and Running."""
     one = job("a").build()
     queued = status.waiting(one, one.status, START, "Waiting", "waits for its turn in the queue")
-    starting = status.admitted(one, queued, START, 1, "state", "box")
+    starting = status.admitted(one, queued, START, 1, "Process", "state", "box")
     return queued, starting, status.running(one, starting, START, ALIVE)
 
 
