@@ -21,5 +21,8 @@ class SnapshotMetrics(Registered):
             "holdfast_snapshot_last_success_timestamp_seconds",
             "End of the newest good Snapshot; 0: there is none.",
         )
+        self.due = self._gauge(
+            "holdfast_snapshot_due_timestamp_seconds", "The schedule's newest moment; 0: there is no schedule."
+        )
         self.scheduled = self._gauge("holdfast_snapshot_scheduled", "1 where a schedule is set.")
         self.seconds = self._histogram("holdfast_snapshot_duration_seconds", "Run time of taking a Snapshot.", SECONDS)

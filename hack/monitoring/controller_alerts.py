@@ -5,7 +5,7 @@ A target is Holdfast's where it has served holdfast_build_info: no name of a scr
 
 from __future__ import annotations
 
-from hack.monitoring.rule import Alert, Group
+from hack.monitoring.rule import Alert, Group, grew
 
 KNOWN = "last_over_time(holdfast_build_info[1d])"
 
@@ -88,6 +88,15 @@ STORAGE = Group(
             "The disk of the state directory is nearly full.",
             "The file system of the state directory of {{ $labels.instance }} comes close to HOLDFAST_MIN_FREE_BYTES, "
             "below which no job starts.",
+        ),
+        Alert(
+            "HoldfastAuditLinesDropped",
+            # A gap stays a gap: an hour is enough to be seen.
+            grew("holdfast_audit_dropped_total"),
+            0,
+            "warning",
+            "The audit journal has a gap.",
+            "The controller {{ $labels.instance }} has dropped lines of the audit journal within the last hour.",
         ),
     ),
 )

@@ -20,7 +20,8 @@ JOBS = Group(
         Alert(
             "HoldfastAdmissionClosed",
             # A degraded controller says the reason by an alert of its own.
-            "holdfast_admission_gate_open == 0 unless on (job, instance) holdfast_degraded == 1",
+            "holdfast_admission_gate_open == 0"
+            ' unless on (job, instance) holdfast_degraded{reason!="RecoveryFailed"} == 1',
             600,
             "critical",
             "No job is admitted.",

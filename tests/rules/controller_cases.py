@@ -16,6 +16,8 @@ ABSENT = Ring(
     target={},
 )
 
+GAP = "The controller h:9400 has dropped lines of the audit journal within the last hour."
+
 CASES = (
     Case(
         "HoldfastControllerDown",
@@ -186,5 +188,22 @@ CASES = (
                 ),
             ),
         ),
+    ),
+    Case(
+        "HoldfastAuditLinesDropped",
+        "a full disk for a while",
+        {"holdfast_audit_dropped_total": "0x9 0+7x9 63x90", "process_start_time_seconds": "0x120"},
+        (
+            (9, None),
+            (12, Ring(GAP)),
+            (60, Ring(GAP)),
+            (90, None),
+        ),
+    ),
+    Case(
+        "HoldfastAuditLinesDropped",
+        "a restart sets the count back",
+        {"holdfast_audit_dropped_total": "63x70 0x60", "process_start_time_seconds": "0x70 4260x60"},
+        ((69, None), (72, None), (100, None)),
     ),
 )

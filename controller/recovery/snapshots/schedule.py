@@ -10,7 +10,7 @@ import structlog
 from controller.api.keys import API_VERSION, Key
 from controller.api.model import format_time
 from controller.api.snapshot import SCHEDULED_FOR, Snapshot
-from controller.decisions.schedule import due, name_of, scheduled_for
+from controller.decisions.schedule import due, name_of, previous, scheduled_for
 from controller.errors import HoldfastError
 from controller.kube.errors import AlreadyExists
 from controller.reconcile.parts import Parts
@@ -38,7 +38,9 @@ class Schedule:
         self.parts.metrics.snapshots.scheduled.set(1 if self.expression else 0)
         if not self.expression:
             return
-        moment = due(self.expression, [*self.asked, *self._made()], self.parts.now())
+        now = self.parts.now()
+        self.parts.metrics.snapshots.due.set(previous(self.expression, now).timestamp())
+        moment = due(self.expression, [*self.asked, *self._made()], now)
         if moment is None:
             return
         key = Key("Snapshot", self.namespace, name_of(moment))
