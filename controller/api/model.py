@@ -28,12 +28,14 @@ class Model(BaseModel):
 
 
 class OwnerReference(Model):
-    """metav1.OwnerReference, the part that is read."""
+    """metav1.OwnerReference, whole: a list of them is written back without one."""
 
     api_version: str
     kind: str
     name: str
     uid: str
+    controller: bool | None = None
+    block_owner_deletion: bool | None = None
 
 
 class ManagedFields(Model):

@@ -69,7 +69,7 @@ def lay(settings: Settings) -> Foundation:
         scheduler=scheduler,
         book=book,
         callbacks=CallbackBook(),
-        dropped=DroppedCallbacks(),
+        dropped=DroppedCallbacks(store),
         account=account,
         tls=trust(),
     )

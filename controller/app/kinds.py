@@ -91,7 +91,7 @@ HANDLED = (
     Handled(Callback, (_callbacks, _dropped), lambda _, sides: sides.callbacks),
     Handled(Snapshot, (), lambda _, sides: sides.snapshots),
     # The book before the scheduler, which asks it.
-    Handled(BatchJob, (_book, _schedule, _count), _jobs),
+    Handled(BatchJob, (_book, _schedule, _count, _dropped), _jobs),
 )
 
 

@@ -2,7 +2,7 @@
 
 Promises: the schedule alone says how often it is tried; a clock that is set back makes no wait longer than it was when
 it began; what fell due while nothing could be sent is spread over time; what a person asks for again is sent again
-with the same id. What an answer means stands in `answer`.
+with the same id; a dead letter outlives its job. What an answer means stands in `answer`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from controller.api.callback import Callback, CallbackPhase, CallbackStatus
+from controller.api.callback_use import DeliveryState
 from controller.api.conditions import find
 from controller.api.units import duration_seconds
 from controller.decisions.answer import Answer, Blocked, Meaning, Notes, anew, blocked, meaning_of, over, tried
 
-KEEP_FAILED = 30 * 24 * 3600.0  # seconds that a dead letter is kept
+KEEP_FAILED = 30 * 24 * 3600.0  # seconds that a dead letter is kept, and what became of one
 SPREAD = 60.0  # seconds over which retries are spread that fell due before this controller ran
 PATIENCE = 600.0  # seconds that an open circuit may hold up a try, where its step is shorter
 BLOCKED_FIRST, BLOCKED_LIMIT = 5.0, 600.0  # seconds until a missing Secret is looked for again
@@ -52,13 +53,15 @@ class CallbackPlan:
     Args:
         send: make a try as soon as its host has room.
         impatient: the try waited long enough for a open circuit: it goes whatever the host's record is.
-        delete: the dead letter was kept long enough.
+        release: a dead letter: it is no longer to be deleted with its job.
+        delete: it was kept long enough.
         wake_after: seconds until the next look, None where only a change wakes.
     """
 
     status: CallbackStatus
     send: bool = False
     impatient: bool = False
+    release: bool = False
     delete: bool = False
     wake_after: float | None = None
     notes: Notes = ()
@@ -80,7 +83,7 @@ def decide(callback: Callback, seen: Seen, now: datetime) -> CallbackPlan:
         status, again = anew(callback, status, now)
         return CallbackPlan(status, wake_after=0.0, notes=(*notes, again))
     if over(status):
-        return _kept(status, notes, now)
+        return _kept(callback, status, notes, now)
     return _next(callback, _rebased(status, now), seen, notes, now)
 
 
@@ -94,13 +97,31 @@ def _after(callback: Callback, seen: Seen, now: datetime) -> tuple[CallbackStatu
     return blocked(callback, status, seen.ended, now)
 
 
-def _kept(status: CallbackStatus, notes: Notes, now: datetime) -> CallbackPlan:
-    if status.phase is not CallbackPhase.FAILED or status.finished_at is None:
+def _kept(callback: Callback, status: CallbackStatus, notes: Notes, now: datetime) -> CallbackPlan:
+    """What was delivered goes with its job; a dead letter outlives it, and so does one that was sent again."""
+    failed, owned = status.phase is CallbackPhase.FAILED, is_owned(callback)
+    if status.finished_at is None or (owned and not failed):
         return CallbackPlan(status, notes=notes)
     left = KEEP_FAILED - (now - status.finished_at).total_seconds()
     if left <= 0:
         return CallbackPlan(status, delete=True, notes=notes)
-    return CallbackPlan(status, wake_after=left, notes=notes)
+    return CallbackPlan(status, release=owned, wake_after=left, notes=notes)
+
+
+def is_owned(callback: Callback) -> bool:
+    """Whether it is deleted with its job."""
+    return any(owner.uid == callback.spec.job.uid for owner in callback.metadata.owner_references)
+
+
+def end_of(callback: Callback) -> DeliveryState | None:
+    """How it ended, as its job records it; None: not yet.
+
+    A dead letter counts once it outlives its job, whose time to live waits for what is not recorded.
+    """
+    if callback.status.phase is CallbackPhase.DELIVERED:
+        return DeliveryState.DELIVERED
+    failed = callback.status.phase is CallbackPhase.FAILED
+    return DeliveryState.FAILED if failed and not is_owned(callback) else None
 
 
 def _rebased(status: CallbackStatus, now: datetime) -> CallbackStatus:

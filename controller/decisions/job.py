@@ -39,6 +39,7 @@ PASSING = frozenset(
         "RepositoryNotReady",
         "Preparing",
         "WaitingForLock",
+        "NameTaken",
     }
 )
 

@@ -76,6 +76,11 @@ def batch_name(repository: str, commit: str, command: Sequence[str]) -> str:
     return f"{repository[:36].rstrip('-')}-{commit[:12]}-{digest}"
 
 
+def is_named_for(batch: JobBatch) -> bool:
+    """Whether it has the name of what it prepares; another one is somebody else's, and no job's preparation."""
+    return batch.metadata.name == batch_name(batch.spec.repository, batch.spec.commit, batch.spec.prepare.command)
+
+
 def decide(batch: JobBatch, seen: Seen, now: datetime) -> PreparationPlan:
     """Decide about `batch`, whose recorded status is `batch.status`.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import BatchJobStatus, Phase
-from controller.api.callback_use import CallbackEvent, DeliveryRecord
+from controller.api.callback_use import CallbackEvent, DeliveryRecord, DeliveryState
 from controller.api.conditions import is_true
 from controller.decisions import status as step
 from controller.decisions.inputs import Observed
@@ -36,6 +36,11 @@ def told(job: BatchJob, status: BatchJobStatus, seen: Observed) -> BatchJobStatu
 def undelivered(status: BatchJobStatus) -> bool:
     """Whether the job's time to live waits for a delivery."""
     return bool(pending(status.deliveries))
+
+
+def all_delivered(status: BatchJobStatus) -> bool:
+    """Whether nothing can follow any more: a dead letter may have been sent again."""
+    return all(record.state is DeliveryState.DELIVERED for record in status.deliveries)
 
 
 def _records(job: BatchJob, number: int, event: CallbackEvent) -> list[DeliveryRecord]:

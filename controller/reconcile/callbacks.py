@@ -87,6 +87,8 @@ class CallbackReconciler:
         if plan.delete:
             await self._delete(recorded)
             return Result()
+        if plan.release:
+            await self._release(recorded)
         if plan.send and self._send(recorded, plan.impatient):
             return Result()
         return Result(plan.wake_after)
@@ -158,13 +160,13 @@ class CallbackReconciler:
         made, arrived = after.metadata.creation_timestamp, after.status.delivered_at
         if made is not None and arrived is not None:
             self._metrics.latency_seconds.observe(max(0.0, (arrived - made).total_seconds()))
-        self._wake(_job(after))
 
     def _tell(self, callback: Callback, notes: tuple[Note, ...]) -> None:
         for note in notes:
             kind: EventType = "Warning" if note.warning else "Normal"
             self._parts.events.record(Reference.to(callback), kind, note.reason, note.message)
-            if over(callback.status) and note.warning:  # a dead letter concerns whoever looks at the job
+            if over(callback.status) and note.warning and self._job_lives(callback):
+                # A dead letter concerns whoever looks at the job.
                 self._parts.events.record(_job_reference(callback), kind, note.reason, note.message)
 
     # --- act
@@ -194,6 +196,17 @@ class CallbackReconciler:
         finally:
             self._hosts.leave(callback.key, works)
 
+    async def _release(self, callback: Callback) -> None:
+        """Take its job from its owners, so that it is not deleted with it; the others, if any, stay."""
+        meta = callback.metadata
+        others = [owner.to_json() for owner in meta.owner_references if owner.uid != callback.spec.job.uid]
+        change = {"uid": meta.uid, "resourceVersion": meta.resource_version, "ownerReferences": others or None}
+        try:
+            raw = await self._parts.api.patch(*callback.key, {"metadata": change})
+        except NotFound:
+            raise Waiting("Deleted", f"{callback.key} is gone; the watch will say so") from None
+        self._parts.store.update(callback.key.kind, raw)
+
     async def _delete(self, callback: Callback) -> None:
         try:
             await self._parts.api.delete(*callback.key, callback.metadata.uid)
@@ -203,20 +216,30 @@ class CallbackReconciler:
     # --- what the store tells
 
     def _changed(self, change: Change) -> None:
-        """Who stood behind one that is over goes on; one that was deleted is let go of, with a word to its job."""
-        old, new = change.old, change.new
-        if isinstance(new, Callback):
-            if over(new.status):
+        """Who stood behind one that is over goes on, and its job records it; one that was deleted is let go of."""
+        old = change.old if isinstance(change.old, Callback) else None
+        if isinstance(change.new, Callback):
+            if over(change.new.status):
                 self._wake_behind(change.key)
-            return
-        if not isinstance(old, Callback):
-            return
-        self._forget(change.key)
-        self._wake_behind(change.key)
+            end = decision.end_of(change.new)
+            if end is not None and (old is None or end is not decision.end_of(old)):
+                self._wake(_job(change.new))
+        elif old is not None:
+            self._gone(old)
+
+    def _gone(self, old: Callback) -> None:
+        """It was deleted; where that was too early, its job is told."""
+        self._forget(old.key)
+        self._wake_behind(old.key)
         if not over(old.status):
+            self._wake(_job(old))
             self._metrics.dropped.inc()
             text = f"{old.spec.event.value} for callback {old.spec.callback} was deleted before it had arrived"
             self._parts.events.record(_job_reference(old), "Warning", "CallbackDropped", text)
+
+    def _job_lives(self, callback: Callback) -> bool:
+        job = self._parts.store.job(_job(callback))
+        return job is not None and job.metadata.uid == callback.spec.job.uid
 
     def _forget(self, key: Key) -> None:
         self._flights.drop(key)

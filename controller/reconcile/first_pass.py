@@ -16,7 +16,7 @@ from controller.api.conditions import is_true
 from controller.api.keys import Key
 from controller.api.names import KINDS
 from controller.decisions import status as step
-from controller.decisions.told import undelivered
+from controller.decisions.told import all_delivered
 from controller.reconcile.index import attempt_key
 from controller.reconcile.intake import Intake
 from controller.reconcile.ownerless import Ownerless
@@ -91,7 +91,7 @@ def _account(parts: Parts, job: BatchJob) -> None:
 def needs_a_look(job: BatchJob) -> bool:
     """Whether a reconcile of a job that holds no slot could do anything."""
     if step.finished(job.status):
-        return job.spec.ttl_after_finished is not None or undelivered(job.status)
+        return job.spec.ttl_after_finished is not None or not all_delivered(job.status)
     queued = job.status.phase is Phase.QUEUED and job.status.reason == "" and job.status.sequence is not None
     settled = queued and job.spec.active_deadline is None
     held_back = job.spec.suspend or job.spec.cancel

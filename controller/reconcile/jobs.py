@@ -37,6 +37,7 @@ from controller.errors import HoldfastError, Terminal, Waiting
 from controller.executors.base import AttemptId
 from controller.kube.events import EventType, Reference
 from controller.reconcile.census import Census
+from controller.reconcile.children import NameTaken
 from controller.reconcile.environment import Environment, resolve
 from controller.reconcile.job_deliveries import JobDeliveries
 from controller.reconcile.job_repositories import JobRepositories
@@ -54,6 +55,7 @@ class _Memory:
 
     error: tuple[int, HoldfastError] | None = None
     starting: dict[int, float] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
 
 
 class JobReconciler:
@@ -88,17 +90,16 @@ class JobReconciler:
             parts.scheduler.hold_back(job.metadata.uid, left)
         self._tell(job, plan)
         parts.account.looked_at(read, plan.status, seen.attempt)
-        await self._repositories.stand_in_line(job)
         # What runs is known and recorded; an action that fails for long must not keep all the others waiting.
         parts.scheduler.accounted(key)
-        await self._deliveries.make(job)
+        again = await self._make_children(job)
         if not await self._act(job, plan, environment):
             return Result(0.0)
-        if step.finished(job.status):
+        if step.finished(job.status) and again is None:
             self._memory.pop(job.metadata.uid, None)
             parts.evictions.done(job.metadata.uid)
         await self._repositories.tidy(job)
-        return Result(plan.wake_after)
+        return Result(min((each for each in (plan.wake_after, again) if each is not None), default=None))
 
     # --- observe
 
@@ -196,6 +197,23 @@ class JobReconciler:
             self._parts.events.record(Reference.to(job), type_, note.reason, note.message)
 
     # --- act
+
+    async def _make_children(self, job: BatchJob) -> float | None:
+        """What follows from the record: claim, preparation, Callbacks; returns seconds until it is worth another try.
+
+        A name that somebody else has keeps nothing else of the job waiting, least of all its stop or its release.
+        """
+        again = None
+        for make in (self._repositories.stand_in_line, self._deliveries.make):
+            try:
+                await make(job)
+            except NameTaken as taken:
+                again = taken.retry_after
+                memory = self._memory.setdefault(job.metadata.uid, _Memory())
+                if taken.message not in memory.told:
+                    memory.told.add(taken.message)
+                    self._parts.events.record(Reference.to(job), "Warning", taken.reason, taken.message)
+        return again
 
     async def _act(self, job: BatchJob, plan: Plan, environment: Environment | None) -> bool:
         """Act; False where a launch can never succeed, which is to be decided about at once."""

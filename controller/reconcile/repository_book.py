@@ -48,6 +48,16 @@ class RepositoryBook(RepositoryPages):
         """Why the job could not start when it was last its turn to be looked at."""
         return self._why.get(uid)
 
+    def taken(self, uid: str, reason: Reason | None) -> None:
+        """Whether somebody else has the name of a claim or preparation that the job needs, and what is said of it."""
+        if self.names_taken.get(uid) == reason:
+            return
+        if reason is None:
+            del self.names_taken[uid]
+        else:
+            self.names_taken[uid] = reason
+        self._scheduler.poke()
+
     def refs_changed(self, name: RepositoryName) -> None:
         """Refs of the mirror may have moved: commits are read again."""
         self.entry(name).commits.clear()
@@ -112,7 +122,7 @@ class RepositoryBook(RepositoryPages):
         line, claim = self._line(want.repository), self.job_claim(waiting, want, mode)
         if self.claim_of(want.attempt) is None:
             line.stand(claim)  # nobody gets in front because its claim was made sooner
-            return CLAIMING
+            return self.names_taken.get(waiting.uid, CLAIMING)
         if line.may_grant(claim):
             return None
         return "WaitingForLock", f"waits for the {mode} lock of Repository {want.repository[1]} (holdfast locks)"
@@ -150,6 +160,8 @@ class RepositoryBook(RepositoryPages):
             return None
         if found is not None and found.status.phase is BatchPhase.FAILED and not _later(want, found):
             return "PreparationFailed", f"JobBatch {batch}: {found.status.reason}: {found.status.message}"
+        if found is None and (taken := self.names_taken.get(job_uid(want.attempt))) is not None:
+            return taken
         return "Preparing", f"waits for JobBatch {batch}"
 
     def _missing(self, want: Want, repository: Repository) -> Reason | None:

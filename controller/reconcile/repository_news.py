@@ -10,6 +10,7 @@ from controller.api.repository import Repository
 from controller.api.repositorylock import RepositoryLock
 from controller.decisions import status as step
 from controller.decisions.lock import person_claim
+from controller.decisions.preparation import is_named_for
 from controller.kube.store import Change, ChangeType
 from controller.reconcile.repository_pages import Entry, JobClaim, Reason, RepositoryPages, Want, job_uid
 from controller.reconcile.scheduler import Scheduler
@@ -64,6 +65,7 @@ class RepositoryNews:
             )
         elif isinstance(gone := change.old or change.new, BatchJob):
             self._why.pop(gone.metadata.uid, None)
+            self._pages.names_taken.pop(gone.metadata.uid, None)
         if before is not None:
             self._edited(before, self._pages.wants.get(job_uid(before.attempt)))
 
@@ -144,7 +146,7 @@ class RepositoryNews:
     def _observe_batch(self, key: Key, batch: JobBatch, *, gone: bool) -> None:
         name = (key.namespace, batch.spec.repository)
         entry = self._pages.entry(name)
-        if gone:
+        if gone or not is_named_for(batch):
             entry.batches.pop(key.name, None)
         else:
             entry.batches[key.name] = batch

@@ -90,6 +90,7 @@ class RepositoryPages:
         self.wants: dict[str, Want] = {}  # by uid of the job
         self.claims: dict[str, JobClaim] = {}  # by attempt
         self.released: set[str] = set()  # claims whose grant is over, which may not be recorded in them yet
+        self.names_taken: dict[str, Reason] = {}  # what a job needs cannot be made: by uid of the job
         self.dirty: set[RepositoryName] = set()  # changed since the last cycle
 
     def declared(self, name: RepositoryName) -> Repository | None:

@@ -19,12 +19,16 @@ def callback(
     schedule: tuple[str, ...] = SCHEDULE,
     made: float = 0,
     deleting: bool = False,
+    owned: bool = True,
     name: str = "build-1",
     **spec: Any,
 ) -> Callback:
-    """One Callback of three repeats, made at START."""
+    """One Callback of three repeats, made at START; `owned`: its job owns it still."""
     meta: dict[str, Any] = {"name": name, "namespace": "default", "uid": "c", "resourceVersion": "5", "generation": 1}
     meta |= {"creationTimestamp": at(made)} | ({"deletionTimestamp": START} if deleting else {})
+    if owned:
+        owner = {"apiVersion": "holdfast.dev/v1alpha1", "kind": "BatchJob", "name": "build", "uid": "j"}
+        meta["ownerReferences"] = [owner | {"controller": True}]
     declared = {
         "job": {"name": "build", "uid": "j", "attempt": 1},
         "callback": "team",

@@ -169,7 +169,7 @@ class CheckedJobs(JobReconciler):
     """The real one; what it decided is checked before it is recorded."""
 
     def __init__(self, parts: Parts, repositories: JobRepositories, world: World) -> None:
-        super().__init__(parts, repositories, JobDeliveries(parts, DroppedCallbacks()))
+        super().__init__(parts, repositories, JobDeliveries(parts, DroppedCallbacks(parts.store)))
         self._world = world
         self._looked = Observed()
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.api.callback import MAX_SNIPPET, TRIES_LENGTH, Callback, CallbackPhase, CallbackStatus
-from controller.api.callback_use import DEFAULT_SCHEDULE
+from controller.api.callback_use import DEFAULT_SCHEDULE, DeliveryState
 from controller.api.conditions import find, is_true
 from controller.api.units import duration_seconds
 from controller.decisions.answer import MAX_RETRY_AFTER, Answer, Blocked, Meaning, showed, wait_seconds
@@ -20,6 +20,7 @@ from controller.decisions.delivery import (
     SPREAD,
     CallbackPlan,
     decide,
+    end_of,
     holds_back,
     place_of,
 )
@@ -152,11 +153,35 @@ def test_what_is_over_stays_over() -> None:
         assert plan == CallbackPlan(done.status)
 
 
-def test_a_dead_letter_is_kept_thirty_days() -> None:
-    """6.3: then it goes."""
-    dead = after(answer(410))
+@pytest.mark.parametrize("owned", [True, False])
+def test_a_dead_letter_is_kept_thirty_days(owned: bool) -> None:
+    """6.3: then it goes, with its job or without."""
+    dead = after(answer(410), one=callback(owned=owned))
     assert not decide(dead, seen(), at(KEEP_FAILED - 1)).delete
     assert decide(dead, seen(), at(KEEP_FAILED)).delete
+
+
+def test_a_dead_letter_outlives_its_job() -> None:
+    """6.3: it is released in the pass that records it, again until that is done, and counts for its job only then."""
+    dead = decide(callback(), seen(answer(410)), START)
+    assert dead.release and dead.wake_after == KEEP_FAILED
+    recorded = callback(dead.status)
+    assert decide(recorded, seen(), at(1)).release and end_of(recorded) is None
+    free = callback(dead.status, owned=False)
+    assert not decide(free, seen(), at(1)).release and end_of(free) is DeliveryState.FAILED
+    assert end_of(after(answer(500))) is None
+
+
+def test_what_was_sent_again_goes_thirty_days_later_where_no_job_owns_it() -> None:
+    """6.3: nothing else would ever remove it."""
+    dead = after(answer(410), one=callback(owned=False))
+    asked = dead.model_copy(update={"spec": dead.spec.model_copy(update={"redeliver": 1})})
+    begun = asked.model_copy(update={"status": decide(asked, seen(), at(100)).status})
+    assert end_of(begun) is None
+    done = begun.model_copy(update={"status": decide(begun, seen(answer(200)), at(200)).status})
+    assert end_of(done) is DeliveryState.DELIVERED
+    assert decide(done, seen(), at(300)) == CallbackPlan(done.status, wake_after=KEEP_FAILED - 100)
+    assert decide(done, seen(), at(200 + KEEP_FAILED)).delete
 
 
 def test_redeliver_begins_a_new_round_with_the_same_id() -> None:

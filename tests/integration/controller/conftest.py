@@ -11,6 +11,7 @@ import pytest
 from tests.integration.controller.jobs import GROUP, Jobs
 from tests.integration.controller.repositories import BATCHES, CLAIMS, REPOSITORIES, Repositories
 from tests.integration.controller.running_controller import RunningController
+from tests.integration.controller.sinks import Sink, serving
 from tests.running_plane import RunningPlane
 
 OtherController = Callable[..., RunningController]
@@ -72,6 +73,13 @@ def repositories(jobs: Jobs, tmp_path: Path) -> Iterator[Repositories]:
     yield Repositories(jobs, tmp_path)
     for plural in ("batchjobs", CLAIMS, BATCHES, REPOSITORIES):
         jobs.http.delete(f"{GROUP}/{jobs.namespace}/{plural}")
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    """A receiver of callbacks."""
+    with serving() as one:
+        yield one
 
 
 def delete_all_jobs(http: httpx.Client) -> None:
