@@ -80,8 +80,10 @@ STORAGE = Group(
         Alert(
             "HoldfastDiskNearFull",
             # Twice the limit, or at the pace of the last 6 hours at the limit within 4: time to act in working hours.
+            # Jobs that write much come and go: the pace counts only where little room is left (20 GiB by default).
             "(holdfast_state_free_bytes < 2 * holdfast_state_min_free_bytes"
-            " or predict_linear(holdfast_state_free_bytes[6h], 14400) < holdfast_state_min_free_bytes)"
+            " or (predict_linear(holdfast_state_free_bytes[6h], 14400) < holdfast_state_min_free_bytes"
+            " and holdfast_state_free_bytes < 10 * holdfast_state_min_free_bytes))"
             " unless holdfast_state_free_bytes < holdfast_state_min_free_bytes",
             900,
             "warning",

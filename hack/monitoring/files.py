@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hack.monitoring.controller_alerts import CONTROLLER, STORAGE
+from hack.monitoring.dashboard import dashboard
 from hack.monitoring.recordings import RECORDINGS
 from hack.monitoring.recovery_alerts import RECOVERY
 from hack.monitoring.rule import Alert, Group, prometheus_rule, rule_file
@@ -19,4 +20,5 @@ def files() -> dict[str, dict[str, str]]:
             "holdfast.rules.yaml": rule_file(GROUPS),
             "holdfast.prometheusrule.yaml": prometheus_rule(GROUPS),
         },
+        "charts/holdfast/dashboards": {"holdfast.json": dashboard()},
     }

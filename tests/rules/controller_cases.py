@@ -181,13 +181,22 @@ CASES = (
         (
             (60, None),
             (
-                200,
+                220,
                 Ring(
                     "The file system of the state directory of h:9400 comes close to HOLDFAST_MIN_FREE_BYTES, below "
                     "which no job starts."
                 ),
             ),
         ),
+    ),
+    Case(
+        "HoldfastDiskNearFull",
+        "a job writes a lot where there is a lot of room",
+        {
+            "holdfast_state_free_bytes": f"{400 * GIB}x60 {400 * GIB}-{2 * GIB}x90",
+            "holdfast_state_min_free_bytes": f"{2 * GIB}x400",
+        },
+        ((150, None),),
     ),
     Case(
         "HoldfastAuditLinesDropped",

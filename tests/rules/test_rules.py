@@ -13,24 +13,15 @@ import yaml
 from controller.telemetry.metrics import Metrics
 from hack.monitoring.files import ALERTS, GROUPS, files
 from hack.monitoring.rule import SEVERITIES, Alert, Recording, duration
-from tests.needs import need
 from tests.rules import controller_cases, recovery_cases, work_cases
 from tests.rules.promql import known_metrics, unknown
+from tests.rules.promtool import LIMIT, promtool
 from tests.rules.ringing import Case
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "charts/holdfast/rules"
 CASES = (*controller_cases.CASES, *recovery_cases.CASES, *work_cases.CASES)
 RECORDED = [rule.name for group in GROUPS for rule in group.rules if isinstance(rule, Recording)]
-LIMIT = 60
-
-
-def promtool(*arguments: str, text: bytes | None = None) -> str:
-    """Run it; what it says is in the failure."""
-    done = subprocess.run([need("promtool"), *arguments], input=text, capture_output=True, timeout=LIMIT, check=False)
-    said = (done.stdout + done.stderr).decode()
-    assert done.returncode == 0, said
-    return said
 
 
 def test_the_files_are_those_of_the_source() -> None:
