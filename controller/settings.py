@@ -153,6 +153,9 @@ class Settings(BaseSettings):
         "second, at first; twice as many after each 2 s, no limit after 20 s. 0: no limit at all.",
     )
     ramp_new_per_second: float = Field(default=10, ge=0, description="The same for jobs that had not begun before.")
+    failure_window_seconds: float = Field(
+        default=86400, gt=0, description="How long a failure counts in what statuses and metrics say of failures."
+    )
     audit: bool = Field(
         default=True, description="on or off: write the audit journal, HOLDFAST_HOME/audit, for `holdfast audit`."
     )

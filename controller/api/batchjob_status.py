@@ -66,6 +66,9 @@ class Attempt(Model):
     signal: int | None = Field(default=None, description="Signal that ended it.", ge=1, le=64)
     reason: str = Field(default="", description="Why it ended, in CamelCase.", max_length=128)
     message: str = Field(default="", description="What a person should know.", max_length=2048)
+    recovered: bool | None = Field(
+        default=None, description="true: it ran while the controller was started anew, which took it up again."
+    )
     stop_reason: str = Field(
         default="", description="Why Holdfast stops it; recorded before the first signal.", max_length=128
     )

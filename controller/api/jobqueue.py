@@ -8,6 +8,7 @@ from pydantic import Field
 
 from controller.api.conditions import Condition
 from controller.api.crd import Column
+from controller.api.failures import RecentFailures
 from controller.api.kind import Kind
 from controller.api.model import Model
 from controller.api.names import Names
@@ -48,6 +49,9 @@ class JobQueueStatus(Model):
         description="The first ten in the order in which they start.",
         max_length=HEAD_LENGTH,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    recent_failures: RecentFailures = Field(
+        default_factory=RecentFailures, description="The most frequent failures of its last jobs."
     )
     conditions: tuple[Condition, ...] = Field(
         default=(),

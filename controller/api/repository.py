@@ -12,6 +12,7 @@ from pydantic import Field
 
 from controller.api.conditions import Condition
 from controller.api.crd import Column, Rule
+from controller.api.failures import RecentFailures
 from controller.api.kind import Kind
 from controller.api.model import Model, Time
 from controller.api.names import Names
@@ -227,6 +228,9 @@ class RepositoryStatus(Model):
     )
     statistics: Statistics = Field(default_factory=Statistics, description="Of all operations.")
     success_percent: int | None = Field(default=None, description="Share of operations that succeeded.", ge=0, le=100)
+    recent_failures: RecentFailures = Field(
+        default_factory=RecentFailures, description="The most frequent failures of the last jobs that used it."
+    )
     lock: Lock | None = Field(default=None, description="Who holds it; absent: rebuilt before anything is granted.")
 
 

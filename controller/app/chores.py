@@ -8,6 +8,7 @@ from controller.app.works import Works
 from controller.recovery.chores import (
     CorruptObjects,
     follow_adopt,
+    follow_failures,
     observe_gauges,
     recheck_store,
     remove_temps,
@@ -22,6 +23,7 @@ REMEMBER_SECONDS = 30.0
 ORPHAN_SECONDS = 600.0
 SCHEDULE_SECONDS = 5.0
 RETENTION_SECONDS = 60.0
+FAILURES_SECONDS = 60.0
 RECHECK = "recheck"
 RECHECK_AFTER_LIST = 3.0  # seconds: after the LIST's own events were told
 
@@ -44,6 +46,7 @@ def chores(works: Works, settings: Settings) -> tuple[Chore, ...]:
         Chore("snapshots", RETENTION_SECONDS, works.sides.snapshots.look_at_all),
         Chore("snapshot gauges", EACH_TICK, works.sides.snapshots.show),
         Chore("recovery", EACH_TICK, works.recovery.tick),
+        Chore("failures", FAILURES_SECONDS, partial(follow_failures, parts), at_once=False),
         Chore("gauges", EACH_TICK, partial(observe_gauges, parts, ownerless, works.workers, works.recovery)),
         Chore("callback gauges", EACH_TICK, works.sides.callbacks.observe_metrics),
     )

@@ -11,6 +11,7 @@ from controller.delivery.transport import trust
 from controller.kube.store import Store
 from controller.reconcile.account import RecoveryAccount
 from controller.reconcile.callback_book import CallbackBook
+from controller.reconcile.failure_book import FailureBook
 from controller.reconcile.index import AttemptIndex
 from controller.reconcile.job_deliveries import DroppedCallbacks
 from controller.reconcile.mirrors import resolver
@@ -46,6 +47,7 @@ class Foundation:
     callbacks: CallbackBook
     dropped: DroppedCallbacks
     account: RecoveryAccount
+    failures: FailureBook
     tls: ssl.SSLContext
 
 
@@ -71,5 +73,6 @@ def lay(settings: Settings) -> Foundation:
         callbacks=CallbackBook(),
         dropped=DroppedCallbacks(store),
         account=account,
+        failures=FailureBook(metrics.failures, settings.failure_window_seconds),
         tls=trust(),
     )

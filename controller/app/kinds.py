@@ -66,6 +66,10 @@ def _count(base: Foundation) -> Listener:
     return Census(base.metrics).observe
 
 
+def _failures(base: Foundation) -> Listener:
+    return base.failures.observe
+
+
 def _callbacks(base: Foundation) -> Listener:
     return base.callbacks.observe
 
@@ -91,7 +95,7 @@ HANDLED = (
     Handled(Callback, (_callbacks, _dropped), lambda _, sides: sides.callbacks),
     Handled(Snapshot, (), lambda _, sides: sides.snapshots),
     # The book before the scheduler, which asks it.
-    Handled(BatchJob, (_book, _schedule, _count, _dropped), _jobs),
+    Handled(BatchJob, (_book, _schedule, _count, _dropped, _failures), _jobs),
 )
 
 

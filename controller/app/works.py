@@ -127,6 +127,7 @@ def _parts(base: Foundation, api: Api, attempts: Executing) -> Parts:
         events=Recorder(api, base.metrics),
         metrics=base.metrics,
         audit=base.audit,
+        failures=base.failures,
         host=attempts.host,
         now=now,
         monotonic=time.monotonic,

@@ -257,6 +257,8 @@ def _over(job: BatchJob, status: BatchJobStatus, seen: Observed, found: Observat
     new, note = follow(job, status, found, ended, now)
     output = Output(bytes=found.output_bytes, location=seen.output)
     new = new.model_copy(update={"output": output})
+    if seen.taken_up:
+        new = step.with_attempt(new, recovered=True)
     wake = 0.0 if not step.finished(new) else None
     return Plan(new, (Release(number, keep_record=True),), wake, (*notes, note))
 

@@ -102,6 +102,7 @@ class Observed:
         repository: what it needs of its repository, None for a job without one.
         deliveries: how pending deliveries ended, by id.
         delivered_at: when the last delivery ended, None where none did.
+        taken_up: the newest attempt was admitted before this controller started.
         output: where the newest attempt's output is, as `host:path`.
     """
 
@@ -120,4 +121,5 @@ class Observed:
     repository: RepositoryView | None = None
     deliveries: Mapping[str, DeliveryState] = field(default_factory=dict)
     delivered_at: datetime | None = None
+    taken_up: bool = False
     output: str = ""

@@ -68,6 +68,7 @@ class JobReconciler:
         self._census = Census(parts.metrics)
         self._places = PlaceFinder(parts.api, parts.store, parts.scheduler, parts.events)
         self._memory: dict[str, _Memory] = {}
+        self._up_since = parts.now()
 
     async def reconcile(self, key: Key) -> Result:
         """One pass over one job.
@@ -137,9 +138,15 @@ class JobReconciler:
             evict=parts.evictions.reason(uid),
             repository=await self._repositories.view(job, observation),
             error=error if attempt is not None and attempt.number == failed else None,
+            taken_up=self._taken_up(job),
             output=parts.output_location(attempt) if attempt is not None else "",
         )
         return seen, environment
+
+    def _taken_up(self, job: BatchJob) -> bool:
+        attempt = step.active(job.status)
+        began = (attempt.admitted_at or attempt.started_at) if attempt is not None else None
+        return began is not None and began < self._up_since
 
     def _newest(self, job: BatchJob, known: tuple[int, ...] | None) -> AttemptId | None:
         active = step.active(job.status)

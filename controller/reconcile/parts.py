@@ -13,6 +13,7 @@ from controller.kube.events import Recorder
 from controller.kube.store import Store
 from controller.reconcile.account import RecoveryAccount
 from controller.reconcile.evictions import Evictions
+from controller.reconcile.failure_book import FailureBook
 from controller.reconcile.index import AttemptIndex
 from controller.reconcile.record import StatusWriter
 from controller.reconcile.scheduler import Scheduler
@@ -42,6 +43,7 @@ class Parts:
     evictions: Evictions
     account: RecoveryAccount
     events: Recorder
+    failures: FailureBook
     metrics: Metrics
     audit: AuditJournal
     host: Host

@@ -45,5 +45,6 @@ class QueueReconciler:
             pending=len(account.waiting),
             running=len(account.held),
             head=head,
+            recent_failures=self._parts.failures.of(queue.key, queue.status.recent_failures),
             conditions=conditions,
         )

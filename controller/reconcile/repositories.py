@@ -70,7 +70,9 @@ class RepositoryReconciler:
         seen, remote = await self._observe(repository)
         plan = decision.decide(repository, seen, now)
         lock = await self._keeper.decide(repository, plan.status.conditions, now)
-        status = plan.status.model_copy(update={"lock": lock.lock, "conditions": lock.conditions})
+        failures = parts.failures.of(key, repository.status.recent_failures)
+        update = {"lock": lock.lock, "conditions": lock.conditions, "recent_failures": failures}
+        status = plan.status.model_copy(update=update)
         released = release_lines(repository, lock.lock, lock.gone, parts.writer.job_name)
         recorded = await parts.writer.write(repository, status, released)
         count(parts.metrics.repositories, repository.status, status, lock.gone)

@@ -19,6 +19,7 @@ from controller.kube.errors import OlderEtcd
 from controller.kube.events import Reference
 from controller.kube.store import Store
 from controller.kube.sync import recheck
+from controller.reconcile.failure_book import KINDS as FAILURE_KINDS
 from controller.reconcile.ownerless import Ownerless
 from controller.reconcile.parts import Parts
 from controller.reconcile.repository_census import figures
@@ -134,6 +135,16 @@ async def recheck_store(parts: Parts) -> None:
             continue
         for change in changes:
             parts.queue.add(change.key, LOW)
+
+
+def follow_failures(parts: Parts) -> None:
+    """Have the statuses say what failed lately; the reconcilers write them."""
+    first = not parts.failures.counted
+    changed = set(parts.failures.look(parts.now()))
+    if first:  # what was recorded before the start may be too old by now
+        changed |= {key for kind in FAILURE_KINDS.values() for key in parts.store.keys(kind)}
+    for key in changed:
+        parts.queue.add(key, LOW)
 
 
 def observe_gauges(parts: Parts, ownerless: Ownerless, workers: Workers, recovery: Recovery) -> None:

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from controller.api.names import KINDS, WRITTEN
 from controller.telemetry.audit_metrics import AuditMetrics
 from controller.telemetry.callback_metrics import CallbackMetrics
+from controller.telemetry.failure_metrics import FailureMetrics
 from controller.telemetry.integrity import Integrity
 from controller.telemetry.recovery_metrics import RecoveryMetrics
 from controller.telemetry.registered import Registered
@@ -78,6 +79,7 @@ class Metrics(Registered):
         self.snapshots = SnapshotMetrics(self.registry)
         self.recovery = RecoveryMetrics(self.registry)
         self.audit = AuditMetrics(self.registry)
+        self.failures = FailureMetrics(self.registry)
         ProcessCollector(registry=self.registry)
         self._queues: set[str] = set()
         self._others: dict[str, tuple[int, int, bool]] = {}

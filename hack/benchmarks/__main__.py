@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from benchmarks import callbacks, files, idle, locks, memory, reattach, recovery, throughput, workspace
+from benchmarks import callbacks, files, idle, journal, locks, memory, reattach, recovery, throughput, workspace
 from benchmarks.result import MARKDOWN_HEAD, Result
 from benchmarks.rig import Options
 
@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[Options], Coroutine[Any, Any, Result]]] = {
     "callbacks": callbacks.run,
     "locks": locks.run,
     "workspace": workspace.run,
+    "audit": journal.run,
 }
 
 

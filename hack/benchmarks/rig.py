@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,8 +90,8 @@ class Rig:
         if self._session is not None:
             await self._session.close()
 
-    def start_controller(self, max_running: int) -> Controller:
-        """Start it and return at once."""
+    def start_controller(self, max_running: int, settings: Mapping[str, str] | None = None) -> Controller:
+        """Start it, with further settings where given, and return at once."""
         argv = [sys.executable, "-P", "-m", "controller.cli.main", "controller"]
         if self._profile is not None:
             argv = [sys.executable, "-P", str(Path(__file__).with_name("profiled.py")), str(self._profile)]
@@ -101,6 +101,7 @@ class Rig:
             "HOLDFAST_KUBECONFIG": str(self.plane.kubeconfig),
             "HOLDFAST_MAX_RUNNING": str(max_running),
             "HOLDFAST_GIT_SCHEMES": "file",
+            **(settings or {}),
         }
         with (self.home / "logs" / "controller.log").open("ab") as log:
             began = time.time()

@@ -83,3 +83,13 @@ def test_workspace() -> None:
         figures["workspace_seconds"] / figures["cp_r_seconds"], rel=0.01
     )
     assert figures["prepared_workspace_seconds"] > 0
+
+
+@pytest.mark.timeout(300)
+def test_audit() -> None:
+    """Requirement 9.3: the audit journal off and on; the small run says nothing about what it costs."""
+    figures = bench("audit", "--jobs", "10")["figures"]
+    assert figures["jobs_per_s_off"] > 0
+    assert figures["jobs_per_s_on"] > 0
+    assert 4 <= figures["lines_per_job"] <= 7
+    assert 100 < figures["bytes_per_line"] < 500

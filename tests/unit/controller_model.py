@@ -26,6 +26,7 @@ from controller.kube.store import Store
 from controller.reconcile.account import RecoveryAccount
 from controller.reconcile.environment import Environment
 from controller.reconcile.evictions import Evictions
+from controller.reconcile.failure_book import FailureBook
 from controller.reconcile.first_pass import first_pass
 from controller.reconcile.index import ATTEMPT, AttemptIndex
 from controller.reconcile.intake import Intake
@@ -150,6 +151,7 @@ def _parts(world: World, boundary: Boundary, loop: VirtualLoop, host_limit: int,
         events=Recorder(api, metrics, lambda: world.now, loop.time),
         metrics=metrics,
         audit=audit,
+        failures=FailureBook(metrics.failures, 86400),
         host=HOST,
         now=lambda: world.now,
         monotonic=loop.time,
