@@ -43,6 +43,7 @@ class ReportReconciler:
         self._found = found
         self._key = Key(KIND, namespace, report_name(start))
         self._made: RecoveryReport | None = None
+        self._stored: dict[str, Any] = {}  # its status as the API server has it: without what is only a default
         self._old: list[RecoveryReport] | None = None  # of earlier starts, newest first
         self._written_at = -TOGETHER_SECONDS
         self._writes = 0
@@ -137,6 +138,7 @@ class ReportReconciler:
             self._count()
         except AlreadyExists:  # our own, whose answer did not come
             made = await self._parts.api.get(*self._key)
+        self._stored = made.get("status") or {}
         return RecoveryReport.model_validate(made)
 
     async def _write(self, made: RecoveryReport) -> Result:
@@ -148,7 +150,7 @@ class ReportReconciler:
         if not ends and left > 0:
             return Result(left)
         status = status_of(self._start, found, made.status, self._parts.now())
-        if not difference(made.status.to_json(), status.to_json()):
+        if self._stored == status.to_json():
             return Result()
         written = await self._patch(made, status)
         self._written_at = now
@@ -160,19 +162,23 @@ class ReportReconciler:
 
     async def _patch(self, report: RecoveryReport, status: RecoveryReportStatus) -> RecoveryReport | None:
         """Record; None where somebody has deleted it."""
-        patch, meta = difference(report.status.to_json(), status.to_json()), report.metadata
+        recorded = self._stored if report is self._made else report.status.to_json()
+        patch, meta = difference(recorded, status.to_json()), report.metadata
         try:
             raw = await self._parts.api.patch_status(*report.key, meta.uid, meta.resource_version, patch)
         except NotFound:
             return None
         except Conflict:  # a person edited it: read it again, then say it again
-            fresh = RecoveryReport.model_validate(await self._parts.api.get(*report.key))
+            again = await self._parts.api.get(*report.key)
+            fresh = RecoveryReport.model_validate(again)
             if self._made is report:
-                self._made = fresh
+                self._made, self._stored = fresh, again.get("status") or {}
             elif self._old is not None and report in self._old:
                 self._old[self._old.index(report)] = fresh
             raise
         self._count()
+        if self._made is report:
+            self._stored = raw.get("status") or {}
         return RecoveryReport.model_validate(raw)
 
     def _count(self) -> None:
