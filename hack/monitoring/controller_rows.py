@@ -98,6 +98,14 @@ RECOVERY = Row(
             "Starts of the controller within an hour.",
             "short",
             (Query("changes(process_start_time_seconds{$T}[1h])"),),
+            width=12,
+        ),
+        Panel(
+            "Share that recovery saved",
+            "Of the jobs that recovery took up lately and that have ended: share that succeeded.",
+            "percentunit",
+            (Query("holdfast_recovery_success_ratio{$T}"),),
+            width=12,
         ),
     ),
 )

@@ -77,6 +77,30 @@ RUNS = Row(
                 Query("sum(holdfast_jobs_needing_decision{$T})", "wait for a person"),
             ),
         ),
+        Panel(
+            "Failures by queue",
+            "Attempts that failed or were lost lately: the ten most frequent reasons; `holdfast failures` has more.",
+            "short",
+            (
+                Query(
+                    'topk(10, max by (name, reason) (holdfast_recent_failures{$T,scope="queue"}) > 0)',
+                    "{{name}} {{reason}}",
+                ),
+            ),
+            width=12,
+        ),
+        Panel(
+            "Failures by repository",
+            "The same by repository.",
+            "short",
+            (
+                Query(
+                    'topk(10, max by (name, reason) (holdfast_recent_failures{$T,scope="repository"}) > 0)',
+                    "{{name}} {{reason}}",
+                ),
+            ),
+            width=12,
+        ),
     ),
 )
 

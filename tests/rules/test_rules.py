@@ -37,6 +37,26 @@ def test_promtool_takes_the_rule_file() -> None:
     promtool("check", "rules", "--lint-fatal", str(RULES / "holdfast.rules.yaml"))
 
 
+def test_rules_with_other_choices(tmp_path: Path) -> None:
+    """9.2: `hack/rules` changes where runbooks are and how long conditions hold, and nothing else."""
+    command = [
+        sys.executable,
+        str(ROOT / "hack/rules"),
+        "--runbooks",
+        "https://wiki.example.com/x#",
+        "--patience",
+        "0.5",
+    ]
+    done = subprocess.run(command, capture_output=True, timeout=LIMIT, check=True)
+    (tmp_path / "rules.yaml").write_bytes(done.stdout)
+    promtool("check", "rules", "--lint-fatal", str(tmp_path / "rules.yaml"))
+    alerts = [rule for group in yaml.safe_load(done.stdout)["groups"] for rule in group["rules"] if "alert" in rule]
+    assert [rule["alert"] for rule in alerts] == [alert.name for alert in ALERTS]
+    down = next(rule for rule in alerts if rule["alert"] == "HoldfastControllerDown")
+    assert down["for"] == "1m"
+    assert down["annotations"]["runbook_url"] == "https://wiki.example.com/x#holdfastcontrollerdown"
+
+
 def test_the_exposition_is_well_formed() -> None:
     """9.1: `promtool check metrics` has nothing against names, types and help texts."""
     assert promtool("check", "metrics", text=Metrics("1.0").render()) == ""
