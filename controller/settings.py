@@ -97,6 +97,11 @@ class Settings(BaseSettings):
     keep_failed_workspaces_seconds: float = Field(
         default=86400, ge=0, description="Workspaces of attempts that did not succeed are removed after this."
     )
+    orphan_grace_seconds: float = Field(
+        default=60,
+        ge=0,
+        description="What looks like nobody's is removed when a second look after this finds the same.",
+    )
     callback_allow_cidrs: str = Field(
         default="",
         description="Networks that callbacks may reach although they are private, loopback or otherwise special, "

@@ -37,6 +37,7 @@ class OnLost(StrEnum):
 class DecisionAction(StrEnum):
     RESTART = "Restart"
     FAIL = "Fail"
+    CLEANUP = "Cleanup"
 
 
 class KeyReference(Model):
@@ -144,7 +145,10 @@ class Decision(Model):
     """A person's answer to NeedsDecision, tied to the attempt that it answers for (numbers are never reused)."""
 
     attempt: int = Field(description="Number of the attempt that was lost.", ge=1)
-    action: DecisionAction = Field(description="Restart: one more attempt. Fail: the job ends as Failed.")
+    action: DecisionAction = Field(
+        description="Restart: one more attempt. Fail: the job ends as Failed. Cleanup: the same, and its workspace is "
+        "removed at once."
+    )
 
 
 class BatchJobSpec(Model):

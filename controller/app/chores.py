@@ -11,8 +11,8 @@ from controller.recovery.chores import (
     follow_failures,
     observe_gauges,
     recheck_store,
-    remove_temps,
     tidy,
+    tidy_quarantine,
 )
 from controller.recovery.upkeep import Chore
 from controller.settings import Settings
@@ -32,7 +32,7 @@ def chores(works: Works, settings: Settings) -> tuple[Chore, ...]:
     """For `Upkeep`."""
     parts, ownerless, home = works.parts, works.ownerless, settings.home
     return (
-        Chore("temps", ONCE, partial(remove_temps, home)),
+        Chore("temps", ONCE, partial(tidy_quarantine, home)),
         Chore("adopt", EACH_TICK, partial(follow_adopt, home, ownerless)),
         Chore("corrupt objects", EACH_TICK, CorruptObjects(parts).tell),
         Chore("disk", DISK_SECONDS, works.disk.look),

@@ -17,6 +17,7 @@ from controller.app.background import Background, unless
 from controller.app.chores import RECHECK, RECHECK_AFTER_LIST, chores
 from controller.app.foundation import lay
 from controller.app.kinds import listen
+from controller.app.orphans import sweeper
 from controller.app.works import Works, now, put_together
 from controller.executors.process.executor import attempts_carried
 from controller.kube.client import Api
@@ -27,10 +28,12 @@ from controller.recovery.clean_stop import mark_clean_stop, take_previous_stop
 from controller.recovery.components import Checks
 from controller.recovery.integrity import check_files, keep_checking_runs
 from controller.recovery.join import join
+from controller.recovery.orphan_desk import OrphanDesk
 from controller.recovery.repository_chores import RepositoryChores
 from controller.recovery.upkeep import Upkeep
 from controller.settings import Settings
 from controller.telemetry.audit_controller import controller_line, tell_checks
+from controller.web.orphans import OrphanPages
 from controller.web.pages import Pages
 from controller.web.server import Server
 from controller.web.views import queue_rows
@@ -55,6 +58,7 @@ class App:
         self._base = lay(settings)
         listen(self._base)
         self._stopping = asyncio.Event()
+        self._desk = OrphanDesk(self._why_not_ready)
         self._background = Background(self._stopping)
 
     async def run(self) -> BaseException | None:
@@ -78,7 +82,8 @@ class App:
         connecting = Api.connect(self._settings.kubeconfig, base.metrics, timeout_seconds=limit, version=base.version)
         self._previous = take_previous_stop(self._settings.home, now())
         async with await connecting as api:
-            server = Server(self._settings, base.health, base.metrics, self._queue_rows, self._pages.all())
+            more = (OrphanPages(self._desk),)
+            server = Server(self._settings, base.health, base.metrics, self._queue_rows, self._pages.all(), more)
             await server.start()
             try:
                 await self._work(api)
@@ -133,9 +138,10 @@ class App:
         self._background.start(upkeep.run(), "upkeep")
         checking = keep_checking_runs(self._settings.home, self._base.metrics.integrity)
         self._background.start(checking, "integrity")
-        keep_failed = self._settings.keep_failed_workspaces_seconds
-        operations, step = works.sides.repositories.operations, works.recovery.repositories
-        repositories = RepositoryChores(works.parts, operations, keep_failed, step)
+        repositories = RepositoryChores(works.parts, works.sides.repositories.operations)
+        sweeping = sweeper(works, self._settings)
+        self._desk.open(sweeping, works.orphans)
+        self._background.start(sweeping.run(), "orphans")
         self._background.start(repositories.run(), "repository-chores")
         self._background.start(self._watch(works, upkeep), "watch")
 
@@ -173,6 +179,9 @@ class App:
 
     def _queue_rows(self, namespace: str | None, queue: str | None) -> list[dict[str, Any]]:
         return queue_rows(self._base.scheduler, namespace, queue, now())
+
+    def _why_not_ready(self) -> str | None:
+        return "; ".join(filter(None, self._base.health.readyz().checks.values())) or None
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -50,6 +50,7 @@ class Works:
     sides: Sides
     intake: Intake
     ownerless: Ownerless
+    orphans: OrphanReconciler
     stopwatch: Stopwatch
     recovery: Recovery
     workers: Workers
@@ -70,13 +71,14 @@ def put_together(base: Foundation, api: Api, joined: Joined, previous: PreviousS
     ownerless = Ownerless(parts)
     gits = ProcessExecutor(settings.operations, identity.state_id, settings.sweep_seconds, home="private")
     both = sides(base, parts, gits)
+    orphans = OrphanReconciler(parts, ownerless)
     stopwatch = Stopwatch(base.metrics, base.queue, lambda: bool(base.scheduler.closed_for))
     stopwatch.listed(joined.listed_at, joined.list_cpu_seconds)
     recovery = Recovery(parts, settings, _start(base, identity.state_id, previous), ownerless, stopwatch)
     router = Router(
         {
             **reconcilers(parts, both),
-            ATTEMPT: OrphanReconciler(parts, ownerless).reconcile,
+            ATTEMPT: orphans.reconcile,
             RecoveryReport.names.kind: recovery.report.reconcile,
         }
     )
@@ -87,6 +89,7 @@ def put_together(base: Foundation, api: Api, joined: Joined, previous: PreviousS
         sides=both,
         intake=Intake(base.store, base.queue, base.scheduler, parts.writer),
         ownerless=ownerless,
+        orphans=orphans,
         stopwatch=stopwatch,
         recovery=recovery,
         workers=Workers(base.queue, recovery.phases.watching(router.reconcile), settings.workers, base.metrics),

@@ -1,11 +1,9 @@
-"""`holdfast cancel`, `suspend`, `resume`, `decide`: one field of the spec each; the controller does the rest.
+"""`holdfast cancel`, `suspend`, `resume`: one field of the spec each; the controller does the rest.
 
 They need no controller: what they declare is carried out when one runs.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import click
 
@@ -62,40 +60,3 @@ def _change(session: Session, name: str, field: str, value: bool, done: str) -> 
         return f"was {done} already" if value else "is not suspended"
     session.cluster.patch("BatchJob", name, {"spec": {field: value}})
     return done
-
-
-@click.command()
-@click.argument("job", shell_complete=complete_jobs)
-@click.argument("action", type=click.Choice(["Restart", "Fail"], case_sensitive=False))
-@click.option(
-    "--attempt",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Attempt that it answers for; default: the one that asks.",
-)
-@with_session
-def decide(session: Session, job: str, action: str, attempt: int | None) -> None:
-    """Answer for a JOB that waits for a person: Restart makes one more attempt, Fail ends the job.
-
-    \b
-      kubectl get bj                      # PHASE Waiting
-      holdfast describe build-x7k2p       # what happened
-      holdfast decide build-x7k2p Restart
-    """
-    found = session.cluster.get("BatchJob", job)
-    number = _asking(found, attempt)
-    session.cluster.patch("BatchJob", job, {"spec": {"decision": {"attempt": number, "action": action}}})
-    click.echo(f"batchjob.holdfast.dev/{job} attempt {number}: {action}")
-
-
-def _asking(job: dict[str, Any], wanted: int | None) -> int:
-    """Number of the attempt that needs the decision; an answer for any other one would never be carried out."""
-    name = view.name(job)
-    if view.ended(job):
-        raise Failure(f"{name} has ended ({view.why(job)}): use `holdfast rerun {name}`")
-    newest = int((view.attempt(job) or {}).get("number") or 0)
-    if wanted is not None and wanted != newest:
-        raise Failure(f"{name} asks nothing about attempt {wanted}: its newest attempt is {newest or 'not made yet'}")
-    if view.condition(job, "NeedsDecision") is None:
-        raise Failure(f"{name} does not ask for a decision: it is {view.why(job)}; see `holdfast describe {name}`")
-    return newest

@@ -44,10 +44,17 @@ class Cluster:
         return self._call("GET", SERVED[kind].path(self.namespace, name), f"{kind.lower()} {name}")
 
     def list(
-        self, kind: str, *, everywhere: bool = False, metadata_only: bool = False, fields: str | None = None
+        self,
+        kind: str,
+        *,
+        everywhere: bool = False,
+        metadata_only: bool = False,
+        fields: str | None = None,
+        labels: str | None = None,
     ) -> Iterator[Object]:
         """The objects of a kind in this namespace, or in all. Raises as `get`."""
         query: dict[str, str] = {"limit": str(PAGE)} | ({"fieldSelector": fields} if fields else {})
+        query |= {"labelSelector": labels} if labels else {}
         path = SERVED[kind].path(None if everywhere else self.namespace)
         accept = METADATA_ONLY if metadata_only else "application/json"
         while True:

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "down": ("controller.cli.plane", "down", "Stop them; running jobs go on."),
     "status": ("controller.cli.plane", "status", "Show what runs."),
     "settings": ("controller.cli.plane", "settings", "Show all settings."),
+    "orphans": ("controller.cli.orphans", "orphans", "Show what nobody uses any more; remove it, or settle it."),
     "adopt": ("controller.cli.adopt", "adopt", "Bind the state directory to the cluster that is there now."),
     "run": ("controller.cli.run", "run", "Run a command as a job."),
     "rerun": ("controller.cli.run", "rerun", "Make a new job from one that has ended."),
@@ -39,7 +40,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "cancel": ("controller.cli.change", "cancel", "End jobs for good."),
     "suspend": ("controller.cli.change", "suspend", "Hold jobs back."),
     "resume": ("controller.cli.change", "resume", "Let suspended jobs go on."),
-    "decide": ("controller.cli.change", "decide", "Answer for a job that waits for a person."),
+    "decide": ("controller.cli.decide", "decide", "Answer for a job that waits for a person."),
     "webhook-sink": ("controller.cli.webhook_sink", "webhook_sink", "Receive callbacks here, to try them out."),
     "completion": ("controller.cli.completion", "completion", "Print the completion script of a shell."),
 }

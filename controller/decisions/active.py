@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from controller.api.batchjob import BatchJob, DecisionAction
+from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import Attempt, AttemptState, BatchJobStatus, Output, Phase
 from controller.api.conditions import is_true
 from controller.api.units import duration_seconds
 from controller.decisions import job_repository
 from controller.decisions import status as step
+from controller.decisions.ask import ENDS_JOB, ask
 from controller.decisions.inputs import Host, Observed
 from controller.decisions.observed import Evidence, Observation
 from controller.decisions.outcome import (
@@ -199,19 +200,17 @@ def _unknown(job: BatchJob, status: BatchJobStatus, attempt: Attempt, found: Obs
     answer = job.spec.decision
     if answer is not None and answer.attempt == attempt.number and status.decided < attempt.number:
         return _decided(job, status, attempt, found, now)
-    ask = (
-        f"attempt {attempt.number}: {found.message or 'no evidence whether it runs'}; its slot stays held. If you know "
-        f"that it is over, set spec.decision to {{attempt: {attempt.number}, action: Restart|Fail}} (holdfast decide)"
-    )
+    text = f"attempt {attempt.number}: {found.message or 'no evidence whether it runs'}; its slot stays held"
+    question = ask(job, attempt.number, f"{text}. Answer only if you know that it is over")
     new = step.mark(
         job,
         status,
         now,
         ("Running", "Unknown", "NoEvidence", found.message),
-        ("NeedsDecision", "True", "NoEvidence", ask),
+        ("NeedsDecision", "True", "NoEvidence", question),
     )
     changed = new.conditions != status.conditions
-    notes = (Note("NoEvidence", ask, warning=True),) if changed else ()
+    notes = (Note("NoEvidence", question, warning=True),) if changed else ()
     return Plan(new if changed else status, wake_after=LOOK_AGAIN * 5, notes=notes)
 
 
@@ -225,7 +224,7 @@ def _decided(job: BatchJob, status: BatchJobStatus, attempt: Attempt, found: Obs
     note = Note("Decided", text)
     # The person may be wrong: what can still be done against two live attempts is done.
     given_up = (Void(attempt.number, text), Stop(attempt.number, "GivenUp", duration_seconds(job.spec.grace_period)))
-    if action is DecisionAction.FAIL:
+    if action in ENDS_JOB:
         return Plan(step.ended(job, new, now, Phase.FAILED, "Lost", text), given_up, notes=(note,))
     new = step.mark(job, new, now, ("NeedsDecision", "False", "Decided", text))
     return Plan(step.waiting(job, new, now, "Waiting", text), given_up, wake_after=0.0, notes=(note,))

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from controller.api.batchjob import BatchJob, DecisionAction
+from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import Attempt, AttemptState, BatchJobStatus, Phase
 from controller.api.units import duration_seconds
 from controller.decisions import active
 from controller.decisions import status as step
+from controller.decisions.ask import ENDS_JOB
 from controller.decisions.executors import chosen, place
 from controller.decisions.inputs import Host, Observed
 from controller.decisions.job_repository import awaits_lock, locked, with_batch
@@ -152,7 +153,7 @@ def _waiting_for_person(job: BatchJob, status: BatchJobStatus, now: datetime) ->
         return Plan(status)
     text = f"attempt {attempt.number}: a person decided: {answer.action.value}"
     status = status.model_copy(update={"decided": attempt.number})
-    if answer.action is DecisionAction.FAIL:
+    if answer.action in ENDS_JOB:
         return _end(job, status, now, Phase.FAILED, attempt.reason or "Lost", text)
     new = step.mark(job, status, now, ("NeedsDecision", "False", "Decided", text))
     return Plan(step.waiting(job, new, now, "Waiting", text), wake_after=0.0, notes=(Note("Decided", text),))

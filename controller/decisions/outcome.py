@@ -10,6 +10,7 @@ from controller.api.batchjob import BatchJob, OnLost
 from controller.api.batchjob_status import HISTORY_LENGTH, AttemptState, BatchJobStatus, Phase
 from controller.api.units import duration_seconds
 from controller.decisions import status as step
+from controller.decisions.ask import ask
 from controller.decisions.observed import Evidence, ExitRecord, Observation
 from controller.decisions.plan import Note
 
@@ -136,7 +137,8 @@ def lost(job: BatchJob, status: BatchJobStatus, now: datetime, message: str) -> 
     if job.spec.on_lost is OnLost.FAIL:
         return _end(job, status, now, Phase.FAILED, "Lost", text)
     if status.losses > job.spec.loss_limit:
-        return _end(job, status, now, Phase.FAILED, "LossLimitExceeded", f"{text}; {status.losses} losses")
+        again = f"a new job of the same: holdfast rerun -n {job.metadata.namespace} {job.metadata.name}"
+        return _end(job, status, now, Phase.FAILED, "LossLimitExceeded", f"{text}; {status.losses} losses; {again}")
     if job.spec.on_lost is OnLost.MANUAL:
         return needs_decision(job, status, now, "Lost", text), Note("NeedsDecision", text, warning=True)
     new = step.not_running(job, status, now, "Lost", text)
@@ -146,9 +148,9 @@ def lost(job: BatchJob, status: BatchJobStatus, now: datetime, message: str) -> 
 def needs_decision(job: BatchJob, status: BatchJobStatus, now: datetime, reason: str, text: str) -> BatchJobStatus:
     """Waiting for spec.decision; says how to give it."""
     assert status.attempt is not None
-    ask = f"{text}; set spec.decision to {{attempt: {status.attempt.number}, action: Restart|Fail}} (holdfast decide)"
+    question = ask(job, status.attempt.number, text)
     new = step.not_running(job, status, now, reason, text)
-    new = step.mark(job, new, now, ("NeedsDecision", "True", reason, ask))
+    new = step.mark(job, new, now, ("NeedsDecision", "True", reason, question))
     return new.model_copy(update={"phase": Phase.WAITING, "reason": "NeedsDecision"})
 
 

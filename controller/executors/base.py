@@ -100,6 +100,14 @@ class LaunchSpec:
     pod: PodRequest | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the processes of an attempt take now; memory with shared pages divided among their users (PSS)."""
+
+    processes: int = 0
+    memory_bytes: int = 0
+
+
 class Executor(Protocol):
     """Runs attempts. Reads never change anything; effects raise the errors of `controller.errors`."""
 
@@ -147,6 +155,12 @@ class Executor(Protocol):
         Args:
             asked: a person's reason to set aside what is not damaged, but of which nothing is proved.
         """
+
+    async def usage(self, attempt: AttemptId) -> Usage:
+        """What its live processes take, besides recorder and supervisor; raises Transient."""
+
+    async def disk_bytes(self, attempt: AttemptId) -> int:
+        """What its record, output and working files take."""
 
     def place(self, name: str) -> str:
         """Where an attempt or a foreign entry is kept, for people."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from controller.decisions.observed import Evidence, Observation
 from controller.errors import Waiting
-from controller.executors.base import AttemptId, Executor, LaunchSpec
+from controller.executors.base import AttemptId, Executor, LaunchSpec, Usage
 
 
 class RoutingExecutor:
@@ -98,6 +98,16 @@ class RoutingExecutor:
             if (reason := await executor.quarantine(name, asked)) is not None:
                 return reason
         return None
+
+    async def usage(self, attempt: AttemptId) -> Usage:
+        """As the executor of the attempt; nothing where that one is not enabled."""
+        executor = self._executors.get(self.name_of(attempt))
+        return Usage() if executor is None else await executor.usage(attempt)
+
+    async def disk_bytes(self, attempt: AttemptId) -> int:
+        """As the executor of the attempt; nothing where that one is not enabled."""
+        executor = self._executors.get(self.name_of(attempt))
+        return 0 if executor is None else await executor.disk_bytes(attempt)
 
     def place(self, name: str) -> str:
         """As the executor that the attempt belongs to; foreign entries are told as the default one would."""

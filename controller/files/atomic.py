@@ -121,16 +121,27 @@ def remove_stale_temps(directory: str | os.PathLike[str], older_than_seconds: fl
         OSError: the directory cannot be read or a stale file cannot be removed.
     """
     removed = []
-    with os.scandir(directory) as entries:
-        stale = [entry for entry in entries if is_temp_name(entry.name) and entry.is_file(follow_symlinks=False)]
-    for entry in stale:
+    for path in stale_temps(directory, older_than_seconds, now=now):
         try:
-            if now - entry.stat(follow_symlinks=False).st_mtime > older_than_seconds:
-                os.unlink(entry.path)
-                removed.append(entry.path)
+            os.unlink(path)
+            removed.append(path)
         except FileNotFoundError:
             continue
     return removed
+
+
+def stale_temps(directory: str | os.PathLike[str], older_than_seconds: float = 600, *, now: float) -> list[str]:
+    """What `remove_stale_temps` would remove; arguments as there. Raises OSError."""
+    stale = []
+    with os.scandir(directory) as entries:
+        temps = [entry for entry in entries if is_temp_name(entry.name) and entry.is_file(follow_symlinks=False)]
+    for entry in temps:
+        try:
+            if now - entry.stat(follow_symlinks=False).st_mtime > older_than_seconds:
+                stale.append(entry.path)
+        except FileNotFoundError:
+            continue
+    return stale
 
 
 def _remove_if_there(path: str) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import Attempt, AttemptState, BatchJobStatus
 from controller.api.conditions import is_true
+from controller.api.kind import Kind
 from controller.kube.store import Change, ChangeType
+from controller.reconcile.account import RecoveryAccount
 from controller.telemetry.metrics import Metrics
 
 
 class Census:
     """Losing it with the process loses nothing: gauges begin with the first LIST, counters are rates."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, account: RecoveryAccount) -> None:
         self._metrics = metrics
+        self._account = account
 
     def observe(self, change: Change) -> None:
         """Listener of the store: jobs by phase, and those that wait for a person."""
@@ -24,8 +29,15 @@ class Census:
                 continue
             if job.status.phase is not None:
                 self._metrics.jobs.labels(job.status.phase.value).inc(step)
-            if is_true(job.status.conditions, "NeedsDecision"):
-                self._metrics.needs_decision.inc(step)
+        self._ask(change.old, change.new)
+
+    def _ask(self, old: Kind | None, new: Kind | None) -> None:
+        decisions = self._metrics.decisions
+        if isinstance(new, BatchJob) and (asked := _asked(new)) is not None:
+            if decisions.asks(new.metadata.uid, asked):
+                self._account.note("needing_decision", f"{new.metadata.namespace}/{new.metadata.name}")
+        elif isinstance(old, BatchJob):
+            decisions.asks_no_more(old.metadata.uid)
 
     def recorded(self, old: BatchJob, status: BatchJobStatus) -> None:
         """A status was written in the place of that of `old`: count the attempt's start and end."""
@@ -52,3 +64,10 @@ class Census:
         if attempt.number == 1 and created and attempt.started_at:
             waited = (attempt.started_at - created).total_seconds()
             self._metrics.enqueue_to_start_seconds.observe(max(0.0, waited))
+
+
+def _asked(job: BatchJob) -> datetime | None:
+    """Since when it waits for a person, None where it does not."""
+    if not is_true(job.status.conditions, "NeedsDecision"):
+        return None
+    return next(each.last_transition_time for each in job.status.conditions if each.type == "NeedsDecision")

@@ -205,6 +205,12 @@ class Operations:
         self._index.remove(operation)
         self._owners.pop(operation, None)
 
+    def lost(self, operation: AttemptId) -> None:
+        """Its run directory is gone: it may be begun again."""
+        self._index.remove(operation)
+        if (owner := self._owners.pop(operation, None)) is not None:
+            self._queue.add(owner, LOW)
+
     async def stop(self, operation: AttemptId) -> None:
         """Stop an operation that nobody needs any more; nothing to do where it is over."""
         seen = await self.executor.observe(operation)

@@ -14,10 +14,14 @@ from controller.decisions.audited_acts import acted_on_orphan
 from controller.decisions.observed import Evidence, Observation
 from controller.decisions.orphan import Owner, decide_orphan, is_kept, is_over, is_recorded_over
 from controller.decisions.plan import Action, Release, Stop, Void
-from controller.executors.base import AttemptId
+from controller.errors import Terminal
+from controller.executors.base import AttemptId, Usage
+from controller.reconcile.account import ORPHANED
+from controller.reconcile.index import attempt_key
 from controller.reconcile.ownerless import Ownerless, set_aside
 from controller.reconcile.parts import Parts
 from controller.reconcile.workers import Result
+from controller.reconcile.workqueue import HIGH
 
 LOOK_AGAIN = 1.0  # seconds until the next look at one that is being stopped
 UNKNOWN_AGAIN = 60.0  # seconds until the next look at one whose owner or state is not known
@@ -31,6 +35,7 @@ class OrphanReconciler:
     def __init__(self, parts: Parts, ownerless: Ownerless) -> None:
         self._parts = parts
         self._ownerless = ownerless
+        self._taken: dict[AttemptId, Usage] = {}  # by the processes of deleted jobs, before they were stopped
 
     async def reconcile(self, key: Key) -> Result:
         """Look at one run directory.
@@ -45,7 +50,7 @@ class OrphanReconciler:
             owner, kept = Owner.PRESENT, is_kept(job.status, attempt.number)
             over = is_recorded_over(job.status, attempt.number)
         else:
-            owner, kept, over = await self._owner(attempt), False, False
+            owner, kept, over = await self.owner(attempt), False, False
         parts.scheduler.accounted(key)  # its slot is counted in the right queue from here on
         if owner is Owner.PRESENT and not over:
             return Result()
@@ -62,6 +67,8 @@ class OrphanReconciler:
         executor, audit = self._parts.executor, self._parts.audit
         match action:
             case Stop(_, reason, grace):
+                if owner is Owner.GONE:
+                    await self._measure(attempt)
                 await executor.stop(attempt, reason, grace)
             case Void(_, message):
                 await executor.void(attempt, message)
@@ -87,11 +94,56 @@ class OrphanReconciler:
         if await set_aside(parts, str(attempt)):
             self._forget(attempt)
             return
+        disk = await parts.executor.disk_bytes(attempt)
         await parts.executor.release(attempt, keep_record=False)
+        strange = not parts.scheduler.told_gone(attempt.job_uid)
         self._forget(attempt)
         if owner is Owner.GONE:
-            parts.metrics.orphans_removed.labels("run_directory").inc()
-            _log.info("removed the run directory of a deleted job", attempt=str(attempt))
+            self._count(attempt, disk, strange)
+
+    async def _measure(self, attempt: AttemptId) -> None:
+        """What the processes take is known only while they run; the most that was seen counts."""
+        now, before = await self._parts.executor.usage(attempt), self._taken.get(attempt, Usage())
+        most = max(now.processes, before.processes), max(now.memory_bytes, before.memory_bytes)
+        self._taken[attempt] = Usage(*most)
+
+    def _count(self, attempt: AttemptId, disk: int, strange: bool) -> None:
+        """Count what went; a deletion that was told while we watched is no news for the account of a start."""
+        metrics, account, taken = self._parts.metrics, self._parts.account, self._taken.pop(attempt, Usage())
+        metrics.orphans_removed.labels("run_directory").inc()
+        metrics.orphans_removed.labels("process").inc(taken.processes)
+        metrics.integrity.memory_reclaimed.inc(taken.memory_bytes)
+        metrics.integrity.disk_reclaimed.inc(disk)
+        if strange:
+            account.note(f"{ORPHANED}run_directory", str(attempt))
+            for number in range(taken.processes):
+                account.note(f"{ORPHANED}process", f"{attempt} ({number + 1})")
+            account.reclaimed(memory_bytes=taken.memory_bytes, disk_bytes=disk)
+        sizes = {"processes": taken.processes, "memory_bytes": taken.memory_bytes, "disk_bytes": disk}
+        _log.info("removed the run directory of a deleted job", attempt=str(attempt), **sizes)
+
+    async def settle(self, attempt: AttemptId) -> str:
+        """A person says that an attempt is over whose job is gone and of which nothing is proved; says what was done.
+
+        Raises:
+            Terminal: it has a job, which asks for itself; or it is known what it does; or something of it is alive.
+            Transient: its directory could not be moved.
+        """
+        parts, name = self._parts, str(attempt)
+        if self._job(attempt) is not None or await self.owner(attempt) is not Owner.GONE:
+            text = f"attempt {name} belongs to a BatchJob, or it is not proved that it does not: see `holdfast decide`"
+            raise Terminal("HasOwner", text)
+        seen = await parts.executor.observe(attempt)
+        if seen.evidence is not Evidence.UNKNOWN:
+            parts.queue.add(attempt_key(attempt), HIGH)
+            return f"attempt {name} is {seen.evidence.value}: it needs nobody's word and is dealt with"
+        reason = await parts.executor.quarantine(name, f"a person said that it is over; {seen.message}")
+        if reason is None:
+            pids = "kill its processes first, `holdfast orphans --dry-run` names them"
+            raise Terminal("MayBeAlive", f"something of attempt {name} is alive: {pids}")
+        parts.metrics.integrity.set_aside(parts.executor.place(name), reason)
+        self._forget(attempt)
+        return f"attempt {name} was set aside in quarantine, and its slot is free"
 
     def _forget(self, attempt: AttemptId) -> None:
         parts = self._parts
@@ -104,7 +156,7 @@ class OrphanReconciler:
         key = self._parts.scheduler.owner(attempt.job_uid)
         return self._parts.store.job(key) if key is not None else None
 
-    async def _owner(self, attempt: AttemptId) -> Owner:
+    async def owner(self, attempt: AttemptId) -> Owner:
         """Ask the API server, and count the slot for the queue that the attempt was started in."""
         parts, uid = self._parts, attempt.job_uid
         carried = await parts.executor.annotations(attempt)

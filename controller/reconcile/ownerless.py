@@ -33,8 +33,6 @@ class Ownerless:
         """Queue a look at every directory that no recorded status names; count what lives without an owner."""
         parts, ownerless = self._parts, self.attempts()
         live = [attempt for attempt in ownerless if is_live(await parts.executor.observe(attempt))]
-        parts.metrics.orphans.labels("run_directory").set(len(ownerless))
-        parts.metrics.orphans.labels("process").set(len(live))
         # A deletion that was told while we watched explains its attempts; one that only looks so does not.
         strange = sum(not parts.scheduler.told_gone(attempt.job_uid) for attempt in live)
         self.held_for_a_person = too_many(strange, len(live) + len(parts.scheduler.held_keys()))
@@ -58,7 +56,7 @@ class Ownerless:
         return "too many running attempts have no BatchJob; if their jobs were deleted, run `holdfast adopt`"
 
     async def tidy(self) -> None:
-        """Go on with what a crash interrupted: directories half made or half removed, ended attempts not released.
+        """Go on with what a crash interrupted: ended attempts not released, foreign entries not set aside.
 
         Raises:
             Transient: the state directory could not be read, or something not removed.

@@ -13,8 +13,7 @@ from controller.api.keys import API_VERSION, Key
 from controller.api.names import KINDS
 from controller.decisions.binding import Identity
 from controller.errors import HoldfastError
-from controller.files.atomic import remove_stale_temps
-from controller.files.quarantine import DIRECTORY, remove_dangling
+from controller.files.quarantine import remove_dangling
 from controller.kube.errors import OlderEtcd
 from controller.kube.events import Reference
 from controller.kube.store import Store
@@ -85,13 +84,10 @@ class CorruptObjects:
             self._parts.events.record(Reference(API_VERSION, *key, aside.uid), "Warning", "Invalid", text)
 
 
-def remove_temps(home: Path) -> None:
-    """Remove the temporary files of writers that were killed."""
+def tidy_quarantine(home: Path) -> None:
+    """Remove the reasons of what was never moved."""
     try:
-        remove_stale_temps(home, now=time.time())
-        if (home / DIRECTORY).is_dir():
-            remove_stale_temps(home / DIRECTORY, now=time.time())
-            remove_dangling(home, time.time())
+        remove_dangling(home, time.time())
     except OSError as error:
         _log.error("cannot tidy up the state directory", path=str(error.filename), error=str(error))
 
@@ -151,6 +147,7 @@ def observe_gauges(parts: Parts, ownerless: Ownerless, workers: Workers, recover
     """Set the gauges that no event sets: work queue, gate, degradation, queues, repositories."""
     workers.observe()
     closed = parts.scheduler.closed_for
+    parts.metrics.decisions.observe(parts.now())
     corrupt = len(parts.store.corrupt)
     parts.metrics.integrity.observe(sum(map(parts.store.count, KINDS)) + corrupt, corrupt)
     parts.metrics.repositories.show(figures(parts.store))

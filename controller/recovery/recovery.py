@@ -51,7 +51,7 @@ class Recovery:
         self._integrity = self.phases.step(RecoveryPhase.INTEGRITY, "state directory")
         self._owners = self.phases.step(RecoveryPhase.ORPHANS, "owners")
         self.leftovers = self.phases.step(RecoveryPhase.ORPHANS, "run directories")
-        self.repositories = self.phases.step(RecoveryPhase.ORPHANS, "repositories")
+        self.sweep = self.phases.step(RecoveryPhase.ORPHANS, "sweep")
         self.report = ReportReconciler(parts, settings.namespace, start, self.found)
         parts.metrics.recovery.running.set(1)
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.files.atomic import remove_stale_temps
+from controller.files.atomic import stale_temps
 from controller.repositories.facts import Damaged, WorkspaceFacts, read_workspace
 from controller.repositories.names import BadName, check_attempt, check_key, check_label
 from controller.repositories.places import BASES, CORRUPT, MAKING, REMOVING, Places
@@ -122,17 +122,27 @@ def clean_leftovers(
     Raises:
         OSError: something could not be read or removed; what was removed before stays removed.
     """
-    removed = []
+    found = leftovers(places, live, now=now, older_than_seconds=older_than_seconds)
+    for path in found:
+        if path.is_dir():
+            remove_tree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return found
+
+
+def leftovers(places: Places, live: Collection[str], *, now: float, older_than_seconds: float = 600) -> list[Path]:
+    """What `clean_leftovers` would remove; arguments as there. Raises OSError."""
+    found = []
     for path in _left(places):
         if path.name.startswith(MAKING) and (_operation_of(path.name) in live or _age(path, now) <= older_than_seconds):
             continue
-        remove_tree(path)
-        removed.append(path)
+        found.append(path)
     repositories = [places.repository(*name) for name in list_repositories(places)]
     for directory in (places.results, *repositories):
         if directory.exists():
-            removed += [Path(name) for name in remove_stale_temps(directory, older_than_seconds, now=now)]
-    return removed
+            found += [Path(name) for name in stale_temps(directory, older_than_seconds, now=now)]
+    return found
 
 
 def _left(places: Places) -> Iterator[Path]:

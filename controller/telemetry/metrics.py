@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from controller.api.names import KINDS, WRITTEN
 from controller.telemetry.audit_metrics import AuditMetrics
 from controller.telemetry.callback_metrics import CallbackMetrics
+from controller.telemetry.decisions import Decisions
 from controller.telemetry.failure_metrics import FailureMetrics
 from controller.telemetry.integrity import Integrity
 from controller.telemetry.recovery_metrics import RecoveryMetrics
@@ -32,7 +33,7 @@ PHASES = ("Queued", "Starting", "Running", "Stopping", "Waiting", "Suspended", "
 OUTCOMES = ("Succeeded", "Failed", "Canceled", "Suspended", "Lost", "NeverStarted")
 POLICIES = ("Restart", "Fail", "Manual")
 REACTIONS = ("waiting", "transient", "terminal", "defect")
-ORPHANS = ("process", "run_directory", "temp_file", "operation", "workspace", "base", "mirror")
+ORPHANS = ("process", "run_directory", "temp_file", "operation", "workspace", "base", "mirror", "result")
 EVENT_OUTCOMES = ("posted", "aggregated", "dropped", "failed")
 WATCH_TYPES = ("LISTED", "ADDED", "MODIFIED", "DELETED")
 DEGRADED_REASONS = (
@@ -76,6 +77,7 @@ class Metrics(Registered):
         self.repositories = RepositoryMetrics(self.registry)
         self.callbacks = CallbackMetrics(self.registry)
         self.integrity = Integrity(self.registry)
+        self.decisions = Decisions(self.registry)
         self.snapshots = SnapshotMetrics(self.registry)
         self.recovery = RecoveryMetrics(self.registry)
         self.audit = AuditMetrics(self.registry)
@@ -107,7 +109,6 @@ class Metrics(Registered):
         self.launches = self._counter(
             "holdfast_launches_total", "Launches by result.", ("result",), ("ok", "terminal", "transient")
         )
-        self.needs_decision = self._gauge("holdfast_jobs_needing_decision", "Jobs that wait for spec.decision.")
         self.launch_seconds = self._histogram(
             "holdfast_launch_duration_seconds", "From the start of a launch to its supervisor being on its own.", FAST
         )

@@ -13,10 +13,10 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import structlog
@@ -39,6 +39,14 @@ SHUTDOWN_SECONDS = 1.0
 Rows = Callable[[str | None, str | None], list[dict[str, Any]]]
 Page = Callable[[], Awaitable[tuple[int, Any]]]
 
+
+class Routes(Protocol):
+    """A group of routes."""
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add them."""
+
+
 _log = structlog.get_logger("controller.web")
 
 
@@ -48,6 +56,7 @@ class Server:
     Args:
         rows: JSON-ready rows of `GET /queue`, for a namespace and a queue or None for all.
         pages: path -> status and JSON-ready body of further pages, all of which want the token.
+        routes: groups of routes that are more than a page to look at; they want the token too.
     """
 
     def __init__(
@@ -57,12 +66,14 @@ class Server:
         metrics: Metrics,
         rows: Rows,
         pages: Mapping[str, Page] = MappingProxyType({}),
+        routes: Sequence[Routes] = (),
     ) -> None:
         self._settings = settings
         self._health = health
         self._metrics = metrics
         self._rows = rows
         self._pages = pages
+        self._routes = routes
         self._runner: web.AppRunner | None = None
         self._publisher: asyncio.Task[None] | None = None
         self._token = secrets.token_urlsafe(TOKEN_BYTES)
@@ -81,6 +92,8 @@ class Server:
         app.router.add_get("/queue", self._queue)
         for path, page in self._pages.items():
             app.router.add_get(path, _shown(page))
+        for routes in self._routes:
+            routes.add_to(app.router)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         await self._runner.setup()
         host, port = self._settings.http_host, self._settings.http_port

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from controller.decisions.observed import Observation
-from controller.executors.base import AttemptId, LaunchSpec
+from controller.executors.base import AttemptId, LaunchSpec, Usage
 from controller.kube.client import Listing
 from controller.kube.errors import Conflict, NotFound
 from tests.unit.world import World
@@ -139,6 +139,12 @@ class WorldExecutor:
 
     async def quarantine(self, name: str, asked: str = "") -> str | None:
         return None  # what cannot be read here is not damaged
+
+    async def usage(self, attempt: AttemptId) -> Usage:
+        return Usage()
+
+    async def disk_bytes(self, attempt: AttemptId) -> int:
+        return 0
 
     def place(self, name: str) -> str:
         return name

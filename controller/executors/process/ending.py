@@ -183,18 +183,25 @@ def clean_leftovers(runs: str, now: float, older_than_seconds: float = 600) -> l
     Raises:
         OSError: the directory cannot be read or something cannot be removed.
     """
+    removed = half_made(runs, now, older_than_seconds)
+    for path in removed:
+        remove_tree(path)
+    return removed
+
+
+def half_made(runs: str, now: float, older_than_seconds: float = 600) -> list[str]:
+    """What `clean_leftovers` would remove; arguments as there. Raises OSError."""
     with os.scandir(runs) as entries:
         hidden = [entry for entry in entries if entry.name.startswith(".") and is_temp_name(entry.name)]
-    removed = []
+    found = []
     for entry in hidden:
         try:
             age = now - entry.stat(follow_symlinks=False).st_mtime
         except FileNotFoundError:
             continue
         if entry.name.startswith(TRASH_PREFIX) or age > older_than_seconds:
-            remove_tree(entry.path)
-            removed.append(entry.path)
-    return removed
+            found.append(entry.path)
+    return found
 
 
 def quarantine(runs: str, name: str, state_id: str, asked: str = "") -> str | None:

@@ -18,15 +18,23 @@ from typing import Literal
 
 from controller.decisions.observed import Evidence, Observation
 from controller.errors import Terminal, Transient
-from controller.executors.base import AttemptId, LaunchSpec
+from controller.executors.base import AttemptId, LaunchSpec, Usage
 from controller.executors.process import ending
 from controller.executors.process.contact import live_supervisors, raise_failure, request_stop, signal_supervisor
 from controller.executors.process.environment import DEFAULT_PATH, attempt_record
-from controller.executors.process.observe import attempts_of_processes, look, processes_left, still_running
+from controller.executors.process.observe import (
+    attempts_of_processes,
+    live_processes,
+    look,
+    processes_left,
+    still_running,
+)
 from controller.executors.process.records import RecordError, Stop
 from controller.executors.process.rundir import RunDir, is_attempt_name
 from controller.executors.process.starting import Launcher
+from controller.executors.process.tree import proportional_bytes
 from controller.executors.process.wakeup import Heartbeats, PidfdWatch
+from controller.files.usage import disk_usage
 
 
 class ProcessExecutor:
@@ -225,6 +233,18 @@ class ProcessExecutor:
             return await asyncio.to_thread(ending.quarantine, self._runs, name, self._state_id, asked)
         except OSError as error:
             raise Transient("QuarantineFailed", f"{error.filename or name}: {error.strerror or error}") from error
+
+    async def usage(self, attempt: AttemptId) -> Usage:
+        """What the live processes of an attempt take, besides recorder and supervisor; raises Transient."""
+        try:
+            left = await asyncio.to_thread(live_processes, self._run(attempt))
+            return Usage(len(left), await asyncio.to_thread(proportional_bytes, left))
+        except OSError as error:
+            raise Transient("ProcessesUnreadable", f"/proc: {error.strerror or error}") from error
+
+    async def disk_bytes(self, attempt: AttemptId) -> int:
+        """What the run directory takes; what cannot be read counts nothing."""
+        return await asyncio.to_thread(disk_usage, self.place(str(attempt)))
 
     def place(self, name: str) -> str:
         """Path of an attempt's run directory or of a foreign entry."""

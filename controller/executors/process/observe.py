@@ -245,6 +245,13 @@ def processes_left(run: RunDir, process: Process | None, stats: dict[int, Stat] 
     return members(scope, stats)
 
 
+def live_processes(run: RunDir) -> list[Stat]:
+    """The processes of an attempt besides supervisor and recorder, by the marker. Raises OSError for /proc."""
+    process = _whole(run.read_process)
+    recorder = {process.recorder.pid} if process is not None and compare(process.recorder) is Verdict.SAME else set()
+    return members(Scope(os.path.basename(run.path), exclude=frozenset({os.getpid()} | recorder)))
+
+
 def still_running(run: RunDir) -> str:
     """Whether processes of an attempt run although its directory is gone: a message for a person, "" where none do.
 

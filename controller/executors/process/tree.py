@@ -92,6 +92,12 @@ def marker(pid: int) -> str:
     return os.fsdecode(rest.partition(b"\0")[0]) if found else ""
 
 
+def environment(pid: int) -> dict[str, str]:
+    """The environment with which a process was started, empty where it cannot be read."""
+    pairs = (entry.partition(b"=") for entry in _environ(pid).split(b"\0") if b"=" in entry)
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+
+
 def _environ(pid: int) -> bytes:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
