@@ -63,7 +63,7 @@ def _book(base: Foundation) -> Listener:
 
 
 def _count(base: Foundation) -> Listener:
-    return Census(base.metrics, base.account).observe
+    return Census(base.metrics).observe
 
 
 def _failures(base: Foundation) -> Listener:

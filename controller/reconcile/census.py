@@ -9,16 +9,14 @@ from controller.api.batchjob_status import Attempt, AttemptState, BatchJobStatus
 from controller.api.conditions import is_true
 from controller.api.kind import Kind
 from controller.kube.store import Change, ChangeType
-from controller.reconcile.account import RecoveryAccount
 from controller.telemetry.metrics import Metrics
 
 
 class Census:
     """Losing it with the process loses nothing: gauges begin with the first LIST, counters are rates."""
 
-    def __init__(self, metrics: Metrics, account: RecoveryAccount) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._account = account
 
     def observe(self, change: Change) -> None:
         """Listener of the store: jobs by phase, and those that wait for a person."""
@@ -34,8 +32,7 @@ class Census:
     def _ask(self, old: Kind | None, new: Kind | None) -> None:
         decisions = self._metrics.decisions
         if isinstance(new, BatchJob) and (asked := _asked(new)) is not None:
-            if decisions.asks(new.metadata.uid, asked):
-                self._account.note("needing_decision", f"{new.metadata.namespace}/{new.metadata.name}")
+            decisions.asks(new.metadata.uid, asked)
         elif isinstance(old, BatchJob):
             decisions.asks_no_more(old.metadata.uid)
 

@@ -65,7 +65,7 @@ class JobReconciler:
         self._parts = parts
         self._deliveries = deliveries
         self._repositories = repositories
-        self._census = Census(parts.metrics, parts.account)
+        self._census = Census(parts.metrics)
         self._places = PlaceFinder(parts.api, parts.store, parts.scheduler, parts.events)
         self._memory: dict[str, _Memory] = {}
         self._up_since = parts.now()

@@ -21,12 +21,10 @@ class Decisions(Registered):
             "How long the oldest of them has waited; 0: there is none.",
         )
 
-    def asks(self, uid: str, since: datetime) -> bool:
-        """A job waits for a person; True where this is new."""
-        new = uid not in self._since
+    def asks(self, uid: str, since: datetime) -> None:
+        """A job waits for a person."""
         self._since[uid] = since
         self._waiting.set(len(self._since))
-        return new
 
     def asks_no_more(self, uid: str) -> None:
         """It was answered, ended, or is gone."""

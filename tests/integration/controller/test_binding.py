@@ -170,7 +170,8 @@ def test_damaged_identity(other_controller: OtherController, jobs: Jobs, tmp_pat
     adopt(one)
     one.wait_ready()
     assert same_process(command)
-    assert [aside.read_bytes() for aside in one.home.glob("identity.json.damaged.*")] == [DAMAGE[kind]]
+    kept = [path for path in (one.home / "quarantine").glob("identity.json.*") if path.suffix != ".reason"]
+    assert [path.read_bytes() for path in kept] == [DAMAGE[kind]]
     assert {**json.loads(identity.read_bytes()), "highestVersion": 0} == {**before, "highestVersion": 0}
     (tmp_path / "go").touch()
     assert jobs.finished("runs", "Failed")["status"]["attempt"]["exitCode"] == 3
