@@ -21,8 +21,8 @@ def say(message: str) -> None:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="hack/cluster", description=__doc__)
-    parser.add_argument("command", choices=("up", "down", "status", "load"))
-    parser.add_argument("archive", nargs="?", type=Path, help="load: image archive for the node")
+    parser.add_argument("command", choices=("up", "down", "status", "load", "archives", "prepare"))
+    parser.add_argument("archive", nargs="?", type=Path, help="load: an image for the node; archives: where to")
     parser.add_argument("--dir", type=Path, default=layout.default_directory(), help="state directory [%(default)s]")
     chosen = parser.parse_args(arguments)
     path = chosen.dir.expanduser().resolve()
@@ -30,6 +30,11 @@ def main(arguments: list[str]) -> int:
         needs.check_machine()
         if chosen.command == "load":
             return _load(path, chosen.archive)
+        if chosen.command == "archives":
+            return _archives(chosen.archive)
+        if chosen.command == "prepare":
+            needs.prepare(Settings().cache, say)
+            return 0
         return {"up": _up, "down": _down, "status": _status}[chosen.command](path)
     except HoldfastError as error:
         say(error.message)
@@ -77,6 +82,16 @@ def _load(path: Path, archive: Path | None) -> int:
         say("usage: hack/cluster load ARCHIVE, with the node up")
         return 2
     images.load(node, archive)
+    return 0
+
+
+def _archives(directory: Path | None) -> int:
+    if directory is None:
+        say("usage: hack/cluster archives DIR")
+        return 2
+    needs.install_packages(say, {"busybox": "busybox-static"})
+    for path in images.make_basic(directory):
+        print(path)
     return 0
 
 

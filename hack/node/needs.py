@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,9 +50,9 @@ def check_machine() -> None:
         raise Terminal("NotRoot", f"a node needs root (namespaces, mounts, cgroups). {OWN_CLUSTER}")
 
 
-def install_packages(say: Say) -> None:
+def install_packages(say: Say, packages: Mapping[str, str] = PACKAGES) -> None:
     """Install what is missing with apt, without starting any of it; raises Terminal where there is no apt."""
-    missing = sorted({package for program, package in PACKAGES.items() if find(program) is None})
+    missing = sorted({package for program, package in packages.items() if find(program) is None})
     if not missing:
         return
     if shutil.which("apt-get") is None:
@@ -75,6 +75,12 @@ def install_packages(say: Say) -> None:
 def find(program: str) -> str | None:
     """Path of a program, also where the PATH lacks sbin."""
     return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+
+
+def prepare(cache: Path, say: Say) -> Programs:
+    """Everything that takes long the first time."""
+    install_packages(say)
+    return find_or_build(cache, say)
 
 
 def find_or_build(cache: Path, say: Say) -> Programs:

@@ -38,8 +38,7 @@ async def up(path: Path, cache: Path, say: Say) -> Node:
     needs.check_machine()
     if len(os.fsencode(path)) > layout.MAX_PATH:
         raise Terminal("LongPath", f"{path}: sockets lie in it, name a directory of at most {layout.MAX_PATH} bytes")
-    needs.install_packages(say)
-    found = needs.find_or_build(cache, say)
+    found = needs.prepare(cache, say)
     with machine_turn(say):
         node = _number(path)
         node.home.prepare()
@@ -109,7 +108,7 @@ async def _start(node: Node, servers_of: dict[str, Component], say: Say) -> None
         await servers.ensure(node, servers_of["apiserver"])
 
     async def runtime() -> None:
-        archives = await asyncio.to_thread(images.make_basic, node)
+        archives = await asyncio.to_thread(images.make_basic, node.images)
         await servers.ensure(node, servers_of["containerd"])
         for archive in archives:
             await asyncio.to_thread(images.load, node, archive)

@@ -15,10 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from hack.image.build import image_name
+from hack.node import images
 from hack.node.layout import Node
-from tests.cluster.running_node import Cluster, down, make_directory, up
+from tests.cluster.running_node import Cluster, down, make_directory, run_module, up
 from tests.needs import lack, need_root
 from tests.running_plane import find_binaries
+
+BUILD_SECONDS = 1800.0
 
 
 def say(message: str) -> None:
@@ -51,6 +55,21 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     directory = Path(given) if given else request.getfixturevalue("node_directory") / "node"
     node = up(directory)
     return Cluster(node.home.kubeconfig, kubectl, cache, node)
+
+
+@pytest.fixture(scope="session")
+def operator_image(cluster: Cluster) -> str:
+    """Name of the operator's image as it is in this checkout; the cluster has it.
+
+    On a cluster of the user's own HOLDFAST_TEST_IMAGE names it.
+    """
+    if cluster.node is None:
+        return os.environ.get("HOLDFAST_TEST_IMAGE") or pytest.skip("HOLDFAST_TEST_IMAGE is not set")
+    done = run_module("hack.image", limit_seconds=BUILD_SECONDS)
+    assert done.returncode == 0, done.stderr
+    path = Path(done.stdout.strip())
+    images.load(cluster.node, path)
+    return image_name(path)
 
 
 def _extract(kubectl: Path, context: str, path: Path) -> Path:

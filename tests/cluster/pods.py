@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -28,16 +29,26 @@ class Pods:
     cluster: Cluster
     namespace: str
 
-    def start(self, *command: str, image: str = BUSYBOX, name: str | None = None, **spec: Any) -> str:
+    def start(
+        self,
+        *command: str,
+        image: str = BUSYBOX,
+        name: str | None = None,
+        container: Mapping[str, Any] | None = None,
+        **spec: Any,
+    ) -> str:
         """Make a Pod that is not started again; its name.
 
         Args:
-            command: of its container.
+            command: of its container; none leaves the image's own.
+            container: more of its container.
             spec: more of the Pod's spec, for example serviceAccountName.
         """
         name = name or f"pod-{uuid4().hex[:8]}"
-        container = {"name": "main", "image": image, "imagePullPolicy": "Never", "command": list(command)}
-        content = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [container], **spec}
+        main = {"name": "main", "image": image, "imagePullPolicy": "Never", **(container or {})}
+        if command:
+            main["command"] = list(command)
+        content = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [main], **spec}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": content}
         self.cluster.apply(pod, namespace=self.namespace)
         return name
@@ -48,9 +59,9 @@ class Pods:
         log = self.cluster.kubectl("logs", name, f"--namespace={self.namespace}").stdout
         return Ended(int(status["exitCode"]), log)
 
-    def run(self, *command: str, image: str = BUSYBOX, **spec: Any) -> Ended:
-        """Start a Pod and wait for its end."""
-        return self.wait(self.start(*command, image=image, **spec))
+    def run(self, *command: str, **options: Any) -> Ended:
+        """Start a Pod and wait for its end; the options are those of `start`."""
+        return self.wait(self.start(*command, **options))
 
     def _terminated(self, name: str) -> dict[str, Any] | None:
         pod = self.cluster.get("pod", name, f"--namespace={self.namespace}")

@@ -67,7 +67,12 @@ class Cluster:
 
 def command(name: str, *arguments: str, limit_seconds: float = UP_SECONDS) -> subprocess.CompletedProcess[str]:
     """Run `hack/cluster NAME …` as a user does, without setting up the checkout again."""
-    argv = [sys.executable, "-m", "hack.node", name, *arguments]
+    return run_module("hack.node", name, *arguments, limit_seconds=limit_seconds)
+
+
+def run_module(module: str, *arguments: str, limit_seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run a command of hack/ from the root of the checkout."""
+    argv = [sys.executable, "-m", module, *arguments]
     return subprocess.run(argv, check=False, cwd=layout.CHECKOUT, capture_output=True, text=True, timeout=limit_seconds)
 
 
