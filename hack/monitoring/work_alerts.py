@@ -28,6 +28,15 @@ JOBS = Group(
             "The controller {{ $labels.instance }} has admitted no job for 10 minutes.",
         ),
         Alert(
+            "HoldfastDecisionTooOld",
+            # Its Event told somebody; an hour later nobody has answered.
+            "holdfast_oldest_decision_seconds > 3600",
+            300,
+            "warning",
+            "A job waits for a person.",
+            "The job that has waited longest for a decision has done so for {{ $value | humanizeDuration }}.",
+        ),
+        Alert(
             "HoldfastLockSilent",
             # The lease (5 minutes by default) is over before a holder is fenced.
             "holdfast_lock_holders_fenced > 0",

@@ -76,6 +76,15 @@ RUNS = Row(
                 Query("sum by (policy) (increase(holdfast_losses_total{$T}[1h]))", "lost: {{policy}}"),
                 Query("sum(holdfast_jobs_needing_decision{$T})", "wait for a person"),
             ),
+            width=12,
+        ),
+        Panel(
+            "Oldest decision",
+            "How long the job has waited that has waited longest for a person; after an hour an alert rings.",
+            "s",
+            (Query("max(holdfast_oldest_decision_seconds{$T})", "oldest"),),
+            steps=((3600, "red"),),
+            width=12,
         ),
         Panel(
             "Failures by queue",

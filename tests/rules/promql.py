@@ -5,11 +5,14 @@ Our own expressions are plain: no string but in matchers, no metric that is not 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from controller.telemetry.metrics import Metrics
 
 SELECTOR = re.compile(r"(?<![\w:])((?:\w+:)?(?:holdfast|process|python)_[\w:]*|up)\b(?:\{([^}]*)\})?")
 MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
@@ -52,6 +55,12 @@ def known_metrics(exposition: str) -> dict[str, dict[str, frozenset[str]]]:
             for label, value in sample.labels.items():
                 labels.setdefault(label, set()).add(value)
     return {name: {label: frozenset(v) for label, v in labels.items()} for name, labels in found.items()}
+
+
+@functools.cache
+def registry() -> Known:
+    """What a controller has that has seen nothing yet."""
+    return known_metrics(Metrics().render().decode())
 
 
 def unknown(expr: str, known: Known, recorded: Iterable[str] = ()) -> list[str]:

@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from controller.telemetry.metrics import Metrics
 from hack.monitoring.dashboard import PANELS, ROWS
 from hack.monitoring.files import GROUPS
 from hack.monitoring.panel import WIDTH, Panel
 from hack.monitoring.rule import Recording
-from tests.rules.promql import known_metrics, selectors, unknown
+from tests.rules.promql import registry, selectors, unknown
 from tests.rules.promtool import promtool
 
 FILE = Path(__file__).resolve().parents[2] / "charts/holdfast/dashboards/holdfast.json"
@@ -48,7 +47,7 @@ def test_every_expression_parses(tmp_path: Path) -> None:
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.title)
 def test_a_panel_is_about_something_that_exists(panel: Panel) -> None:
     """9.1, 9.2: metrics, labels and their values; legends name labels that the result has."""
-    known = known_metrics(Metrics().render().decode())
+    known = registry()
     for query in panel.queries:
         assert unknown(query.full, known, RECORDED) == []
         assert list(selectors(query.full)), "no metric in it"

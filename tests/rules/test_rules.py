@@ -14,7 +14,7 @@ from controller.telemetry.metrics import Metrics
 from hack.monitoring.files import ALERTS, GROUPS, files
 from hack.monitoring.rule import SEVERITIES, Alert, Recording, duration
 from tests.rules import controller_cases, recovery_cases, work_cases
-from tests.rules.promql import known_metrics, unknown
+from tests.rules.promql import registry, unknown
 from tests.rules.promtool import LIMIT, promtool
 from tests.rules.ringing import Case
 
@@ -93,12 +93,12 @@ def test_every_alert_is_seen_ringing_and_resolving(alert: Alert) -> None:
 @pytest.mark.parametrize("rule", [rule for group in GROUPS for rule in group.rules], ids=lambda rule: rule.name)
 def test_metrics_and_label_values_exist(rule: Alert | Recording) -> None:
     """9.1, 9.2: a rule about a metric that nobody has would be quiet for ever."""
-    assert unknown(rule.expr, known_metrics(Metrics().render().decode()), RECORDED) == []
+    assert unknown(rule.expr, registry(), RECORDED) == []
 
 
 def test_what_does_not_exist_is_found() -> None:
     """The check above sees names, labels and values."""
-    known = known_metrics(Metrics().render().decode())
+    known = registry()
     assert unknown('rate(holdfast_jobs_total[5m]) + holdfast_jobs{phase="Queued"}', known) == [
         "no metric holdfast_jobs_total"
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.rules.ringing import Case, Ring
 
+TWO_HOURS = Ring("The job that has waited longest for a decision has done so for 2h 0m 0s.")
+
 CASES = (
     Case(
         "HoldfastQueueStuck",
@@ -62,6 +64,30 @@ CASES = (
             'holdfast_degraded{reason="DiskFull"}': "0x90",
         },
         ((40, None),),
+    ),
+    Case(
+        "HoldfastDecisionTooOld",
+        "a job waits for two hours, and is answered",
+        {"holdfast_oldest_decision_seconds": "0x9 0+60x120 0x9"},
+        (
+            (9, None),
+            (70, None),
+            (
+                90,
+                Ring("The job that has waited longest for a decision has done so for 1h 20m 0s."),
+            ),
+            (132, None),
+        ),
+    ),
+    Case(
+        "HoldfastDecisionTooOld",
+        "a restart in it, before the first look",
+        {"holdfast_oldest_decision_seconds": "7200x9 stale 0 7860+60x20"},
+        (
+            (9, TWO_HOURS),
+            (11, None),
+            (20, Ring("The job that has waited longest for a decision has done so for 2h 19m 0s.")),
+        ),
     ),
     Case(
         "HoldfastLockSilent",
