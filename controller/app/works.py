@@ -19,6 +19,7 @@ from controller.executors.process.identity import of_self
 from controller.kube.client import Api
 from controller.kube.events import Recorder
 from controller.reconcile.evictions import Evictions
+from controller.reconcile.held import Held
 from controller.reconcile.index import ATTEMPT
 from controller.reconcile.intake import Intake
 from controller.reconcile.orphans import OrphanReconciler
@@ -80,7 +81,8 @@ def put_together(base: Foundation, api: Api, joined: Joined, previous: PreviousS
             **reconcilers(parts, both),
             ATTEMPT: orphans.reconcile,
             RecoveryReport.names.kind: recovery.report.reconcile,
-        }
+        },
+        Held(parts).wait,
     )
     return Works(
         parts=parts,

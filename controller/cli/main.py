@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "audit": ("controller.cli.audit", "audit", "Show what was decided and done, and why."),
     "recovery": ("controller.cli.recovery", "recovery", "Show what the starts of the controller found and did."),
     "failures": ("controller.cli.failures", "failures", "Show how jobs failed lately, and what recovery saved."),
+    "restore": ("controller.cli.restore", "restore", "Bring a Snapshot's archive into this cluster."),
     "cancel": ("controller.cli.change", "cancel", "End jobs for good."),
     "suspend": ("controller.cli.change", "suspend", "Hold jobs back."),
     "resume": ("controller.cli.change", "resume", "Let suspended jobs go on."),

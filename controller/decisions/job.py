@@ -41,6 +41,7 @@ PASSING = frozenset(
         "Preparing",
         "WaitingForLock",
         "NameTaken",
+        "RestoredAttemptRuns",
     }
 )
 

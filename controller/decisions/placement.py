@@ -6,11 +6,12 @@ from enum import Enum, auto
 
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import Phase
+from controller.api.restored import held
 from controller.decisions import status as step
 
 
 class Place(Enum):
-    """HELD: it counts against the limits. WAITING: it is a candidate. NEITHER: over, held back, or asks a person."""
+    """HELD: it counts against limits. WAITING: a candidate. NEITHER: over, held back, being restored, asks a person."""
 
     HELD = auto()
     WAITING = auto()
@@ -25,7 +26,7 @@ def place(job: BatchJob, known: tuple[int, ...] | None) -> Place:
         known: numbers of its attempts found in run directories; None where they could not be read. A job whose status
             was wiped counts as holding a slot as long as a run directory speaks of it.
     """
-    if step.finished(job.status):
+    if step.finished(job.status) or held(job.metadata, job.status.conditions):
         return Place.NEITHER
     if step.active(job.status) is not None:
         return Place.HELD

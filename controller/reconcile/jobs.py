@@ -13,6 +13,7 @@ import structlog
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import AttemptState
 from controller.api.keys import Key
+from controller.api.restored import RESTORED_ATTEMPT, restored_attempt
 from controller.decisions import status as step
 from controller.decisions.audited_acts import acted
 from controller.decisions.executors import POD, chosen
@@ -20,6 +21,7 @@ from controller.decisions.inputs import Observed
 from controller.decisions.job import decide, retry_left
 from controller.decisions.job_repository import awaits_lock
 from controller.decisions.observed import Observation
+from controller.decisions.orphan import is_over
 from controller.decisions.plan import (
     Action,
     Delete,
@@ -164,6 +166,9 @@ class JobReconciler:
             return None, ("QueueNotFound", text)
         if not granted or retry_left(job, job.status, self._parts.now()) > 0:
             return None, None if granted else self._repositories.why(uid)
+        if (alive := await self._before_restore(job)) is not None:
+            scheduler.hold_back(uid, 5.0)
+            return None, ("RestoredAttemptRuns", alive)
         try:
             return await self._environment(job), None
         except Waiting as missing:
@@ -175,6 +180,15 @@ class JobReconciler:
         newest = step.active(job.status)
         where = newest.executor if newest is not None else chosen(job.spec, self._parts.host)
         return Environment() if where == POD else await resolve(self._parts.api, job)
+
+    async def _before_restore(self, job: BatchJob) -> str | None:
+        """Why a restored job must not start again: its attempt of before still runs here, or may."""
+        newest = job.status.attempt
+        name = restored_attempt(job.metadata, newest.number if newest is not None else None)
+        if name is None or is_over(await self._parts.executor.observe(AttemptId.parse(name))):
+            return None
+        way_out = f"let it end, or give it up: kubectl annotate bj {job.metadata.name} {RESTORED_ATTEMPT}-"
+        return f"its attempt {name} from before the restore is not proved to be over; {way_out}"
 
     def _starting_for(self, job: BatchJob, found: Observation | None) -> float:
         attempt = step.active(job.status)

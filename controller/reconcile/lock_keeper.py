@@ -17,6 +17,7 @@ from controller.api.keys import Key
 from controller.api.repository import Holder, Lock, Repository
 from controller.api.repository_use import Push
 from controller.api.repositorylock import ClaimPhase, RepositoryLock
+from controller.api.restored import token_floor
 from controller.api.text import DNS_SUBDOMAIN
 from controller.decisions.holders import Gone, Look, Record, look_at, release
 from controller.decisions.lock import fence_tokens, grant, with_waiting
@@ -75,10 +76,11 @@ class LockKeeper:
         """
         name = _name(repository)
         fence = await self._fence(name)
+        given = max(fence.max_token, token_floor(repository.metadata))
         recorded, policy = repository.status.lock, repository.spec.lock
         if recorded is None:
             known = await known_grants(self._parts, self._book, name)
-            healed = rebuild(known.sources, fence.max_token, known.alive, now)
+            healed = rebuild(known.sources, given, known.alive, now)
             if healed.lock is None:
                 unsound = sound(conditions, healed, repository.metadata.generation, now)
                 return LockPlan(None, unsound, healed.notes, wake_after=WAITING_SECONDS)
@@ -87,7 +89,7 @@ class LockKeeper:
         else:
             # Who is over goes first, so that nobody is judged against the dead.
             released = release(recorded, await self._looks(name, recorded), policy, now)
-            floor = max((fence.max_token, *(holder.token for holder in recorded.holders)))
+            floor = max((given, *(holder.token for holder in recorded.holders)))
             healed = heal(released.lock, await self._alive(released.lock), floor, now)
             lock = healed.lock or released.lock
         conditions = sound(conditions, healed, repository.metadata.generation, now)

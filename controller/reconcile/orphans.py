@@ -10,6 +10,7 @@ import structlog
 
 from controller.api.batchjob import BatchJob
 from controller.api.keys import Key
+from controller.api.restored import held, restored_attempt
 from controller.decisions.audited_acts import acted_on_orphan
 from controller.decisions.observed import Evidence, Observation
 from controller.decisions.orphan import Owner, decide_orphan, is_kept, is_over, is_recorded_over
@@ -164,7 +165,18 @@ class OrphanReconciler:
             if "queue" in carried and parts.scheduler.holds(attempt):
                 parts.scheduler.hold(attempt, (carried["namespace"], carried["queue"]))
             gone = await parts.api.get_uncached_gone("BatchJob", carried["namespace"], carried["name"], uid)
-            return Owner.GONE if gone else Owner.UNKNOWN
+            taken_over = gone and self._restored(Key("BatchJob", carried["namespace"], carried["name"]), attempt)
+            return Owner.GONE if gone and not taken_over else Owner.UNKNOWN
         listing = await parts.api.list("BatchJob", metadata_only=True)  # a voided attempt names no owner but its uid
         present = any(item["metadata"]["uid"] == uid for item in listing.items)
         return Owner.UNKNOWN if present else Owner.GONE
+
+    def _restored(self, key: Key, attempt: AttemptId) -> bool:
+        """Whether the job was deleted and restored, and the one that is there now names this attempt as its last."""
+        job = self._parts.store.job(key)
+        if job is None:
+            return False
+        newest = job.status.attempt.number if job.status.attempt is not None else None
+        if held(job.metadata, job.status.conditions):
+            newest = attempt.number  # its status is on its way
+        return restored_attempt(job.metadata, newest) == str(attempt)

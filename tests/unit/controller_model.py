@@ -28,6 +28,7 @@ from controller.reconcile.environment import Environment
 from controller.reconcile.evictions import Evictions
 from controller.reconcile.failure_book import FailureBook
 from controller.reconcile.first_pass import first_pass
+from controller.reconcile.held import Held
 from controller.reconcile.index import ATTEMPT, AttemptIndex
 from controller.reconcile.intake import Intake
 from controller.reconcile.job_deliveries import DroppedCallbacks, JobDeliveries
@@ -68,7 +69,7 @@ class Controller:
         jobs = CheckedJobs(parts, _no_repositories(parts), world)
         orphans = OrphanReconciler(parts, self.ownerless)
         router = {"BatchJob": jobs.reconcile, "JobQueue": QueueReconciler(parts).reconcile, ATTEMPT: orphans.reconcile}
-        self._router = Router(router)
+        self._router = Router(router, Held(parts).wait)
         self._workers = Workers(parts.queue, self._reconcile, 1, metrics)
         self._defect: Exception | None = None
 

@@ -19,6 +19,7 @@ import zstandard
 
 from controller.errors import Terminal
 from controller.recovery.archive.manifest import (
+    AUDIT,
     MAX_BYTES,
     NAME,
     TRAILER_BYTES,
@@ -165,6 +166,26 @@ def objects(path: Path, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]
         for part, file in _parts(tar, manifest, where):
             for line in file if part.kind else ():
                 yield part.kind, _object(line, part, where)
+
+
+def extract_audit(path: Path, directory: Path, where: str = "") -> list[str]:
+    """Write the files of the audit journal into `directory`, which is made; returns their names.
+
+    Raises:
+        Terminal: the archive is not as it was, or a file is there already or cannot be written.
+    """
+    where, names = where or str(path), []
+    with _tar(path, where) as (tar, _):
+        for part, file in _parts(tar, _manifest(tar, where), where):
+            if not part.name.startswith(AUDIT):
+                continue
+            name = part.name.removeprefix(AUDIT)  # the manifest's pattern allows no separators
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with (directory / name).open("xb") as target:
+                while data := file.read(CHUNK):
+                    target.write(data)
+            names.append(name)
+    return names
 
 
 def _object(line: bytes, part: Part, where: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from controller.api.names import KINDS
+from controller.api.names import KINDS, WRITTEN
 from controller.decisions.snapshot import NotTaken, Taken
 from controller.errors import HoldfastError, Terminal
 from controller.kube.client import LIST_RESTARTS, Api
@@ -98,7 +98,7 @@ class Taker:
             kinds: list[write.SpooledKind] = []
             version = 0
             try:
-                for kind in KINDS:
+                for kind in (*KINDS, *WRITTEN):
                     kinds.append(write.SpooledKind(self._spool, kind))
                     version = await self._read_kind(kinds[-1], version)
             except Expired:
