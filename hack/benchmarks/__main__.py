@@ -14,7 +14,19 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from benchmarks import callbacks, files, idle, journal, locks, memory, reattach, recovery, throughput, workspace
+from benchmarks import (
+    callbacks,
+    files,
+    idle,
+    journal,
+    locks,
+    memory,
+    reattach,
+    recovery,
+    snapshot,
+    throughput,
+    workspace,
+)
 from benchmarks.result import MARKDOWN_HEAD, Result
 from benchmarks.rig import Options
 
@@ -29,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[Options], Coroutine[Any, Any, Result]]] = {
     "locks": locks.run,
     "workspace": workspace.run,
     "audit": journal.run,
+    "snapshot": snapshot.run,
 }
 
 

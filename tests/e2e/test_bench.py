@@ -93,3 +93,11 @@ def test_audit() -> None:
     assert figures["jobs_per_s_on"] > 0
     assert 4 <= figures["lines_per_job"] <= 7
     assert 100 < figures["bytes_per_line"] < 500
+
+
+@pytest.mark.timeout(300)
+def test_snapshot() -> None:
+    """Requirement 7.10: what was taken comes back, all of it in its order."""
+    figures = bench("snapshot", "--jobs", "100")["figures"]
+    assert figures["restored_share"] == 1 and figures["out_of_order"] == 0
+    assert figures["snapshot_s"] > 0 and figures["restore_s"] > 0

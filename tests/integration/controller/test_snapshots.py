@@ -66,7 +66,7 @@ def test_apply_of_one_makes_one(controller: RunningController, jobs: Jobs, tmp_p
     assert ours["JobQueue", "slow"]["spec"] == {"concurrency": 1, "paused": False}
     assert all(int(each["metadata"]["resourceVersion"]) <= int(manifest.resource_version) for each in ours.values())
     assert b"hunter2" not in path.read_bytes() and not any(kind == "Secret" for kind, _ in ours)
-    assert controller.metric("holdfast_snapshot_last_success_timestamp_seconds") > 0
+    soon(lambda: controller.metric("holdfast_snapshot_last_success_timestamp_seconds") > 0, "the gauge shows it")
     assert not (controller.home / "spool").exists()
 
 
@@ -114,7 +114,7 @@ def test_the_schedule_and_retention(
     scheduled = names()[0]
     kept = ended(jobs, scheduled, "Complete")
     controller.restart()
-    assert controller.metric("holdfast_snapshot_scheduled") == 1
+    soon(lambda: controller.metric("holdfast_snapshot_scheduled") == 1, "the gauge shows it")
     locations = {name: take(jobs, name)["status"]["location"] for name in ("a", "b", "c")}
 
     def tidy() -> bool:
