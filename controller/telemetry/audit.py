@@ -30,6 +30,8 @@ MAX_WAITING = 20_000  # lines while the disk does not answer: about 6 MB
 GIVE_WAY = 0.75  # of minFreeBytes: below it lines are dropped; jobs are stopped at half of it
 REMEMBERED = 4096  # actions whose repetition is not told again
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make one for each line
+
 _log = structlog.get_logger("controller.audit")
 
 
@@ -72,7 +74,7 @@ class AuditJournal:
             if len(self._waiting) >= MAX_WAITING:
                 self._drop(1, "the disk does not take the lines that are there already")
                 continue
-            self._waiting.append(json.dumps(line.to_json(now), separators=(",", ":")))
+            self._waiting.append(_encode(line.to_json(now)))
         self._schedule(urgent=any(line.urgent for line in lines))
 
     def say_once(self, line: Line) -> None:
