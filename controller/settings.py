@@ -82,6 +82,24 @@ class Settings(BaseSettings):
     )
     relist_seconds: float = Field(default=180, gt=0, description="How often a metadata-only LIST re-checks the store.")
     request_timeout_seconds: float = Field(default=10, gt=0, description="Time limit of one call to the API server.")
+    leader_election: bool = Field(
+        default=False,
+        description="Several controllers, one of which acts, by a Lease in HOLDFAST_NAMESPACE. On one host the lock of "
+        "the state directory is enough.",
+    )
+    lease_name: str = Field(
+        default="holdfast",
+        max_length=63,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        description="Name of that Lease.",
+    )
+    lease_seconds: int = Field(
+        default=15,
+        ge=5,
+        le=300,
+        description="For how long a renewal holds; after a crash the next controller acts when it has run out. A call "
+        "to the API server then gets at most a fifth of it.",
+    )
     http_host: str = Field(default="127.0.0.1", description="Address of the controller's HTTP server.")
     http_port: int = Field(default=0, ge=0, le=65535, description="Its port; 0 takes a free one, written to http.json.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Lowest level logged.")
@@ -225,6 +243,12 @@ class Settings(BaseSettings):
     def enabled_executors(self) -> tuple[str, ...]:
         """Names of the executors that are enabled, the default one first."""
         return tuple(self.executors.split(","))
+
+    @property
+    def call_seconds(self) -> float:
+        """Time limit of one call to the API server: a leader's writes must arrive before its lease runs out."""
+        limit = self.request_timeout_seconds
+        return min(limit, self.lease_seconds / 5) if self.leader_election else limit
 
     @property
     def operations(self) -> Path:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from uuid import uuid4
 
 from controller.delivery.transport import trust
 from controller.kube.store import Store
@@ -31,11 +33,13 @@ class Foundation:
 
     Args:
         version: of this distribution.
+        identity: of this process; holds the Lease where there is an election.
         tls: whom callbacks trust; reading it takes 25 ms, which a start has while it waits for the API server.
     """
 
     settings: Settings
     version: str
+    identity: str
     metrics: Metrics
     health: Health
     audit: AuditJournal
@@ -50,6 +54,11 @@ class Foundation:
     failures: FailureBook
     tls: ssl.SSLContext
 
+    @property
+    def agent(self) -> str:
+        """How calls to the API server name us: with several controllers, its audit log tells which one it was."""
+        return f"{self.version} ({self.identity})" if self.settings.leader_election else self.version
+
 
 def lay(settings: Settings) -> Foundation:
     """Make them; nothing runs yet, and nobody listens to the store."""
@@ -62,6 +71,7 @@ def lay(settings: Settings) -> Foundation:
     return Foundation(
         settings=settings,
         version=own_version,
+        identity=f"{socket.gethostname()}_{uuid4()}",
         metrics=metrics,
         health=Health(),
         audit=open_journal(settings, metrics.audit),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,10 +18,12 @@ from controller.app.background import Background, unless
 from controller.app.chores import RECHECK, RECHECK_AFTER_LIST, chores
 from controller.app.foundation import lay
 from controller.app.kinds import listen
+from controller.app.leadership import candidacy, stand_by
 from controller.app.orphans import sweeper
 from controller.app.works import Works, now, put_together
 from controller.executors.process.executor import attempts_carried
 from controller.kube.client import Api
+from controller.kube.lease import Lease
 from controller.kube.watch import run_watch
 from controller.reconcile.first_pass import first_pass
 from controller.recovery.binding import HomeLock
@@ -33,6 +36,7 @@ from controller.recovery.repository_chores import RepositoryChores
 from controller.recovery.upkeep import Upkeep
 from controller.settings import Settings
 from controller.telemetry.audit_controller import controller_line, tell_checks
+from controller.telemetry.components import Finding
 from controller.web.orphans import OrphanPages
 from controller.web.pages import Pages
 from controller.web.server import Server
@@ -54,6 +58,7 @@ class App:
     def __init__(self, settings: Settings, lock: HomeLock) -> None:
         self._settings = settings
         self._lock = lock
+        self._lease: Lease | None = None
         self._pages = Pages()
         self._base = lay(settings)
         listen(self._base)
@@ -78,17 +83,33 @@ class App:
         return self._background.failure
 
     async def _serve(self) -> None:
-        base, limit = self._base, self._settings.request_timeout_seconds
-        connecting = Api.connect(self._settings.kubeconfig, base.metrics, timeout_seconds=limit, version=base.version)
+        base, limit = self._base, self._settings.call_seconds
+        connecting = Api.connect(self._settings.kubeconfig, base.metrics, timeout_seconds=limit, version=base.agent)
         self._previous = take_previous_stop(self._settings.home, now())
         async with await connecting as api:
             more = (OrphanPages(self._desk),)
             server = Server(self._settings, base.health, base.metrics, self._queue_rows, self._pages.all(), more)
             await server.start()
             try:
-                await self._work(api)
+                async with candidacy(base, api) as lease:
+                    await self._lead(api, lease)
             finally:
                 await server.stop()
+
+    async def _lead(self, api: Api, lease: Lease | None) -> None:
+        """Work once nobody else does."""
+        stood_by: float | None = 0.0
+        self._lease = lease
+        if lease is not None:
+            self._pages.components.register("leader", partial(_standing_by, lease))
+            waiting = stand_by(self._base, api, lease, self._catch_signals)
+            stood_by = await unless(self._stopping, waiting)
+        if stood_by is None:
+            return
+        if lease is not None:
+            self._base.audit.say(controller_line("Leading", message=f"after {stood_by:.1f} s of standing by"))
+            self._background.start(lease.keep(), "lease")
+        await self._work(api, stood_by)
 
     async def _close_journal(self) -> None:
         await self._background.cancel()
@@ -96,7 +117,7 @@ class App:
         self._base.audit.say(controller_line("Stopped", message=str(failure or "")))
         await self._base.audit.close(FLUSH_SECONDS)
 
-    async def _work(self, api: Api) -> None:
+    async def _work(self, api: Api, stood_by: float) -> None:
         base = self._base
         base.health.readiness("first pass", lambda: "the first pass is not over")
         self._background.start(tell_checks(base.audit, base.health), "audit")
@@ -106,7 +127,7 @@ class App:
         if joined is None:
             scan.cancel()
             return
-        works = put_together(base, api, joined, self._previous)
+        works = put_together(base, api, joined, self._previous, stood_by)
         await self._start(works, await scan)
         await self._stopping.wait()
         await self._stop(works)
@@ -128,6 +149,7 @@ class App:
             works.parts,
             self._settings,
             self._lock,
+            self._lease,
             works.workers,
             works.sides.callbacks,
             works.recovery,
@@ -170,7 +192,7 @@ class App:
             on_list=lambda _: upkeep.soon(RECHECK, RECHECK_AFTER_LIST),
             install_signals=self._catch_signals,
             metrics=self._base.metrics,
-            version=self._base.version,
+            version=self._base.agent,
         )
 
     def _closed(self) -> str | None:
@@ -187,3 +209,7 @@ class App:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+
+
+async def _standing_by(lease: Lease) -> Finding:
+    return Finding(message=f"stands by: {lease.holder or 'nobody'} holds the Lease {lease.name}")

@@ -38,7 +38,9 @@ def main() -> int:
         return EXIT_FAILED
     finally:
         lock.release()
-    if failure is not None:
+    if isinstance(failure, HoldfastError):
+        _log.error("the controller ends", reason=failure.reason, error=failure.message)
+    elif failure is not None:
         _log.error("the controller ends", error=str(failure), exc_info=failure)
     return EXIT_FAILED if failure is not None else 0
 

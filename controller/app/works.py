@@ -33,7 +33,7 @@ from controller.recovery.disk import DiskWatch
 from controller.recovery.join import Joined
 from controller.recovery.recovery import Recovery
 from controller.recovery.snapshots.schedule import Schedule
-from controller.recovery.stopwatch import Stopwatch, seconds_since_exec
+from controller.recovery.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,12 @@ class Works:
     schedule: Schedule
 
 
-def put_together(base: Foundation, api: Api, joined: Joined, previous: PreviousStop) -> Works:
+def put_together(base: Foundation, api: Api, joined: Joined, previous: PreviousStop, stood_by: float) -> Works:
     """Make them in the order in which they need each other; nothing runs yet.
 
     Args:
         previous: how the controller before ended.
+        stood_by: seconds for which another controller led while this one ran.
     """
     settings, identity = base.settings, joined.identity
     attempts = executing(base, identity.state_id)
@@ -73,9 +74,10 @@ def put_together(base: Foundation, api: Api, joined: Joined, previous: PreviousS
     gits = ProcessExecutor(settings.operations, identity.state_id, settings.sweep_seconds, home="private")
     both = sides(base, parts, gits)
     orphans = OrphanReconciler(parts, ownerless)
-    stopwatch = Stopwatch(base.metrics, base.queue, lambda: bool(base.scheduler.closed_for))
+    stopwatch = Stopwatch(base.metrics, base.queue, lambda: bool(base.scheduler.closed_for), stood_by)
     stopwatch.listed(joined.listed_at, joined.list_cpu_seconds)
-    recovery = Recovery(parts, settings, _start(base, identity.state_id, previous), ownerless, stopwatch)
+    start = _start(base, identity.state_id, previous, stopwatch.seconds())
+    recovery = Recovery(parts, settings, start, ownerless, stopwatch)
     router = Router(
         {
             **reconcilers(parts, both),
@@ -106,7 +108,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _start(base: Foundation, state_id: str, previous: PreviousStop) -> Start:
+def _start(base: Foundation, state_id: str, previous: PreviousStop, began_ago: float) -> Start:
     return Start(
         state_id=state_id,
         start_id=str(uuid.uuid4()),
@@ -114,7 +116,7 @@ def _start(base: Foundation, state_id: str, previous: PreviousStop) -> Start:
         host=socket.gethostname(),
         boot_id=of_self().boot,
         previous=previous,
-        began=now() - timedelta(seconds=seconds_since_exec()),
+        began=now() - timedelta(seconds=began_ago),
     )
 
 

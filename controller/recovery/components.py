@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from controller.errors import HoldfastError
+from controller.kube.lease import Lease
 from controller.reconcile.callbacks import CallbackReconciler
 from controller.reconcile.parts import Parts
 from controller.reconcile.repository_census import figures
@@ -29,6 +30,7 @@ class Checks:
         parts: Parts,
         settings: Settings,
         lock: HomeLock,
+        lease: Lease | None,
         workers: Workers,
         callbacks: CallbackReconciler,
         recovery: Recovery,
@@ -36,6 +38,7 @@ class Checks:
         self._parts = parts
         self._settings = settings
         self._lock = lock
+        self._lease = lease
         self._workers = workers
         self._callbacks = callbacks
         self._recovery = recovery
@@ -62,7 +65,9 @@ class Checks:
         return Finding(State.FAILED, "the API server does not call itself ready; running jobs go on")
 
     async def leader(self) -> Finding:
-        """On one host the lock of the state directory is the election (design 9)."""
+        """The Lease, and on one host the lock of the state directory, which is the election there (design 9)."""
+        if self._lease is not None and not self._lease.leads:
+            return Finding(State.FAILED, f"the Lease {self._lease.name} could not be renewed: nothing is written")
         if await asyncio.to_thread(self._lock.intact):
             return Finding(message=f"holds {self._settings.home / LOCK}")
         text = f"{self._settings.home / LOCK} is not the file that was locked: the state directory was replaced"

@@ -124,10 +124,17 @@ def _bind_anew(
     """Raises OSError; interrupted anywhere, the next try goes on with it."""
     if recorded is None and why is not None and (aside := set_identity_aside(settings.home, why.message)) is not None:
         _log.warning("the damaged file was set aside", path=str(aside))
-    state_id = recorded.state_id if recorded else state_id_of_attempts(settings.runs)
+    state_id = recorded.state_id if recorded else _known_state_id(settings, cluster)
     made = new_identity(cluster, listed, state_id)
     write_identity(settings.home, made)
     return made
+
+
+def _known_state_id(settings: Settings, cluster: str) -> str | None:
+    """Attempts of a cluster alone belong to none of its controllers: all of them go by the same name."""
+    if "Process" not in settings.enabled_executors:
+        return cluster
+    return state_id_of_attempts(settings.runs)
 
 
 def _unfinished(store: Store, state_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

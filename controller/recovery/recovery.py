@@ -20,7 +20,7 @@ from controller.reconcile.parts import Parts
 from controller.reconcile.workqueue import LOW
 from controller.recovery.phases import Phases
 from controller.recovery.report import ReportReconciler
-from controller.recovery.stopwatch import Stopwatch, seconds_since_exec
+from controller.recovery.stopwatch import Stopwatch
 from controller.settings import Settings
 from controller.telemetry.recovery_metrics import OUTCOMES
 
@@ -47,6 +47,7 @@ class Recovery:
         self._finished: datetime | None = None
         self._closes_at = float("inf")
         self._reattached = {"ok": 0, "failed": 0}  # that the metric knows of
+        self._stopwatch = stopwatch
         self.phases = Phases(lambda: parts.scheduler.closed_for, self._changed, stopwatch.looked, parts.monotonic)
         self._integrity = self.phases.step(RecoveryPhase.INTEGRITY, "state directory")
         self._owners = self.phases.step(RecoveryPhase.ORPHANS, "owners")
@@ -125,7 +126,7 @@ class Recovery:
         self._closes_at = self._parts.monotonic() + LATE_SECONDS
         metrics.running.set(0)
         metrics.results.labels(result.value).inc()
-        metrics.duration.observe(seconds_since_exec())
+        metrics.duration.observe(self._stopwatch.seconds())
         account = self._parts.account
         counts = {outcome: str(account.count(outcome)) for outcome in OUTCOMES if account.count(outcome)}
         _log.info("recovery", result=result.value, report=self.report.key.name, **counts)

@@ -24,9 +24,11 @@ class Stopwatch:
 
     Args:
         closed: whether admission is still shut.
+        stood_by: seconds for which another controller led while this process ran; they are no part of the start.
     """
 
-    def __init__(self, metrics: Metrics, queue: WorkQueue, closed: Callable[[], bool]) -> None:
+    def __init__(self, metrics: Metrics, queue: WorkQueue, closed: Callable[[], bool], stood_by: float = 0.0) -> None:
+        self._stood_by = stood_by
         self._metrics = metrics
         self._queue = queue
         self._closed = closed
@@ -36,8 +38,12 @@ class Stopwatch:
     def listed(self, at: float, cpu_seconds: float) -> None:
         """The first LIST is in the store since `at` (monotonic seconds)."""
         self._listed_at = at
-        self._tell("listed", seconds_since_exec() - (time.monotonic() - at))
+        self._tell("listed", self.seconds() - (time.monotonic() - at))
         self._tell("list_cpu", cpu_seconds)
+
+    def seconds(self) -> float:
+        """Since the start began: since exec, or since this controller leads."""
+        return seconds_since_exec() - self._stood_by
 
     def filled(self) -> None:
         """The books are filled and every key with something to do is queued."""

@@ -168,6 +168,7 @@ class Metrics(Registered):
             ("stage",),
             START_STAGES,
         )
+        self.leading = self._gauge("holdfast_leader", "1 while this controller acts, 0 while it stands by.")
         self.gate_open = self._gauge("holdfast_admission_gate_open", "1 while new jobs may be admitted.")
         self.bound = self._gauge("holdfast_bound", "1 while the state directory belongs to this cluster.")
         self.degraded = self._gauge(
