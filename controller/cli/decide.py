@@ -90,7 +90,7 @@ def _each(
     answered, problems = 0, []
     for name, seen in found:
         try:
-            number = _answer(session, name, seen, action, attempt, dry_run)
+            number = answer(session, name, seen, action, attempt, dry_run=dry_run)
         except (HoldfastError, Failure) as error:
             problems.append(error.message)
             continue
@@ -99,7 +99,7 @@ def _each(
     return answered, problems
 
 
-def _answer(session: Session, name: str, seen: Object | None, action: str, attempt: int | None, dry_run: bool) -> int:
+def answer(session: Session, name: str, seen: Object | None, action: str, attempt: int | None, *, dry_run: bool) -> int:
     """The number of the attempt that was answered for. One that asks about a newer attempt by now is not answered."""
     job = seen or session.cluster.get("BatchJob", name)
     number = _question(job, attempt)

@@ -161,8 +161,6 @@ CRITERIA: tuple[Callable[[Story], None], ...] = (
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("criterion", CRITERIA, ids=lambda criterion: criterion.__name__)
-def test_recovery(story: Story, criterion: Callable[[Story], None], request: pytest.FixtureRequest) -> None:
+def test_recovery(story: Story, criterion: Callable[[Story], None]) -> None:
     """The table above."""
-    if criterion in (orphans_stopped, memory_reported):
-        request.applymarker(pytest.mark.xfail(reason="orphans do not note in the account of the start yet"))
     criterion(story)

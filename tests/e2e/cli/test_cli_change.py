@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from controller.cli.decide import answer
+from controller.cli.session import Failure, Session
 from tests.e2e.cli.holdfast_command import Holdfast, Jobs, condition, one_line
 
 
@@ -46,10 +50,14 @@ def test_suspend_and_resume(holdfast: Holdfast, jobs: Jobs) -> None:
 
 def lost(jobs: Jobs) -> None:
     jobs.create("a", {"onLost": "Manual"})
+    asks(jobs, "a", 2)
+
+
+def asks(jobs: Jobs, name: str, number: int) -> None:
     jobs.status(
-        "a",
+        name,
         phase="Waiting",
-        attempt={"id": "u.2", "number": 2, "state": "Lost"},
+        attempt={"id": f"u.{number}", "number": number, "state": "Lost"},
         conditions=[condition("NeedsDecision", "Lost", "its host was rebooted")],
     )
 
@@ -71,4 +79,46 @@ def test_decide_refuses_an_answer_that_nobody_would_carry_out(holdfast: Holdfast
     assert "does not ask for a decision" in one_line(holdfast("decide", "b", "Fail", code=1).stderr)
     jobs.end("b")
     assert "holdfast rerun b" in one_line(holdfast("decide", "b", "Fail", code=1).stderr)
-    holdfast("decide", "a", "Ignore", code=2)
+    assert "'Ignore' is none of restart, fail, cleanup" in one_line(holdfast("decide", "a", "Ignore", code=2).stderr)
+
+
+def test_decide_wrong_input(holdfast: Holdfast, jobs: Jobs) -> None:
+    """7.7: each mistake is one line with the way out, and changes nothing."""
+    lost(jobs)
+    for words, told in (
+        (("restart",), "give the names of jobs, or -l or --all-waiting"),
+        (("a", "restart", "--all-waiting"), "give the names of jobs"),
+        (("a", "resume"), "use restart"),
+        (("a", "b", "--attempt", "2", "fail"), "--attempt is about one job"),
+        (("a", "--attempt", "0", "fail"), "0 is not in the range"),
+    ):
+        assert told in one_line(holdfast("decide", *words, code=2).stderr), words
+    assert "decision" not in jobs.get("a")["spec"]
+
+
+def test_decide_in_bulk(holdfast: Holdfast, jobs: Jobs) -> None:
+    """7.7: only those that ask are answered, by label or all; what would be done can be seen first."""
+    for name, app in (("one", "x"), ("two", "x"), ("three", "y")):
+        jobs.create(name, {"onLost": "Manual"}, labels={"app": app})
+        asks(jobs, name, 1)
+    jobs.create("works", labels={"app": "x"})
+    said = holdfast("decide", "-l", "app=x", "fail", "--dry-run").stdout.splitlines()
+    assert said[-1] == "2 jobs would be answered, 0 could not be" and len(said) == 3
+    assert "decision" not in jobs.get("one")["spec"]
+    assert holdfast("decide", "-l", "app=x", "fail").stdout.splitlines()[-1] == "2 jobs answered, 0 could not be"
+    assert "decision" not in jobs.get("three")["spec"] and "decision" not in jobs.get("works")["spec"]
+    assert "3 jobs answered" in holdfast("decide", "--all-waiting", "cleanup").stdout
+    assert jobs.get("three")["spec"]["decision"] == {"attempt": 1, "action": "Cleanup"}
+    assert "0 jobs answered" in holdfast("decide", "-l", "app=none", "fail").stdout
+
+
+def test_decide_does_not_answer_a_newer_question(holdfast: Holdfast, jobs: Jobs) -> None:
+    """7.7: the attempt asks, is restarted, and asks again between our look and our answer: that one is not answered."""
+    lost(jobs)
+    seen = jobs.get("a")
+    asks(jobs, "a", 3)
+    session = Session(holdfast.namespace, holdfast.kubeconfig, None)
+    with pytest.raises(Failure, match="its newest attempt is 3"):
+        answer(session, "a", seen, "Fail", None, dry_run=False)
+    assert "decision" not in jobs.get("a")["spec"]
+    session.close()

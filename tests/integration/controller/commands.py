@@ -16,8 +16,11 @@ class Command:
 
     controller: RunningController
 
+    @property
+    def environment(self) -> dict[str, str]:
+        return {name: self.controller.settings[name] for name in ("HOLDFAST_HOME", "HOLDFAST_KUBECONFIG")}
+
     def __call__(self, *arguments: str, code: int = 0) -> Result:
-        env = {name: self.controller.settings[name] for name in ("HOLDFAST_HOME", "HOLDFAST_KUBECONFIG")}
-        result = CliRunner().invoke(cli, [*arguments], env=env)
+        result = CliRunner().invoke(cli, [*arguments], env=self.environment)
         assert result.exit_code == code, f"{arguments}: {result.exit_code}\n{result.stdout}\n{result.stderr}"
         return result
