@@ -23,8 +23,14 @@ RESUME = "resume"
 TRIES = 5
 
 
+def complete_words(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Shell completion: jobs, then an answer."""
+    actions = [action for action in ACTIONS if action.startswith(incomplete.lower())]
+    return complete_jobs(context, parameter, incomplete) + actions
+
+
 @click.command()
-@click.argument("words", nargs=-1, required=True, metavar="[JOB...] ACTION", shell_complete=complete_jobs)
+@click.argument("words", nargs=-1, required=True, metavar="[JOB...] ACTION", shell_complete=complete_words)
 @click.option("-l", "--selector", metavar="LABELS", help="All jobs with these labels that ask, such as app=x.")
 @click.option("--all-waiting", is_flag=True, help="All jobs of the namespace that ask.")
 @click.option(
