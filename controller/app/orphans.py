@@ -29,4 +29,6 @@ def sweeper(works: Works, settings: Settings) -> Sweeper:
         ResultOrphans(operations),
         TempFiles(settings.home, lambda: {str(operation) for operation in operations.all()}),
     )
-    return Sweeper(sorts, parts.metrics, parts.account, works.ownerless.asks, settings.orphan_grace_seconds, step)
+    return Sweeper(
+        sorts, parts.metrics, parts.account, parts.audit, works.ownerless.asks, settings.orphan_grace_seconds, step
+    )

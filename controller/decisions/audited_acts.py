@@ -57,6 +57,46 @@ def acted_on_orphan(attempt: str, action: Action, owner: str) -> Line:
     )
 
 
+def taken_up(job: BatchJob, evidence: str) -> Line:
+    """A controller looks for the first time at an attempt that an earlier one began.
+
+    Args:
+        evidence: what was found of it.
+    """
+    meta, attempt = job.metadata, job.status.attempt
+    number = attempt.number if attempt is not None else None
+    return Line(
+        Category.RECOVERY,
+        "TakenUp",
+        job.names.kind,
+        meta.namespace,
+        meta.name,
+        meta.uid,
+        attempt=number,
+        message=f"an earlier controller began it; found {evidence}",
+        token=attempt.lock_token if attempt is not None else None,
+    )
+
+
+def removed(sort: str, name: str, proof: str) -> Line:
+    """Something that nobody uses was removed.
+
+    Args:
+        proof: why it belongs to nobody.
+    """
+    return Line(Category.ORPHAN, "Removed", "Orphan", "", name, reason=sort, message=proof)
+
+
+def recovered(report: str, result: str, counts: str) -> Line:
+    """A start has recovered everything, or not: for the first time, or healed later.
+
+    Args:
+        report: name of the RecoveryReport.
+        counts: what was found and done, `2 reattached, 1 lost`.
+    """
+    return Line(Category.RECOVERY, "Recovery", "RecoveryReport", "", report, new=result, message=counts)
+
+
 def _reason(action: Action) -> str:
     return action.reason if isinstance(action, Stop) else ""
 

@@ -15,7 +15,7 @@ from controller.api.batchjob_status import AttemptState
 from controller.api.keys import Key
 from controller.api.restored import RESTORED_ATTEMPT, restored_attempt
 from controller.decisions import status as step
-from controller.decisions.audited_acts import acted
+from controller.decisions.audited_acts import acted, taken_up
 from controller.decisions.executors import POD, chosen
 from controller.decisions.inputs import Observed
 from controller.decisions.job import decide, retry_left
@@ -92,6 +92,8 @@ class JobReconciler:
         if (left := retry_left(job, job.status, parts.now())) > 0:
             parts.scheduler.hold_back(job.metadata.uid, left)
         self._tell(job, plan)
+        if seen.taken_up and seen.attempt is not None:
+            parts.audit.say_once(taken_up(read, seen.attempt.evidence.value))
         parts.account.looked_at(read, plan.status, seen.attempt)
         # What runs is known and recorded; an action that fails for long must not keep all the others waiting.
         parts.scheduler.accounted(key)

@@ -18,10 +18,12 @@ from typing import Protocol
 
 import structlog
 
+from controller.decisions.audited_acts import removed
 from controller.errors import HoldfastError
 from controller.files.usage import disk_usage
 from controller.reconcile.account import ORPHANED, RecoveryAccount
 from controller.recovery.phases import Step
+from controller.telemetry.audit import AuditJournal
 from controller.telemetry.metrics import Metrics
 
 SWEEP_SECONDS = 60.0
@@ -86,6 +88,7 @@ class Sweeper:
         sorts: Sequence[Sort],
         metrics: Metrics,
         account: RecoveryAccount,
+        audit: AuditJournal,
         held: Callable[[], str | None],
         grace_seconds: float,
         step: Step,
@@ -93,6 +96,7 @@ class Sweeper:
         self._sorts = sorts
         self._metrics = metrics
         self._account = account
+        self._audit = audit
         self._held = held
         self._grace = grace_seconds
         self._step = step
@@ -177,6 +181,7 @@ class Sweeper:
         self._metrics.integrity.disk_reclaimed.inc(disk_bytes)
         self._account.reclaimed(memory_bytes=orphan.memory_bytes, disk_bytes=disk_bytes)
         sizes = {"disk_bytes": disk_bytes, "memory_bytes": orphan.memory_bytes}
+        self._audit.say(removed(orphan.sort, orphan.name, orphan.proof))
         _log.info("removed what nobody uses any more", sort=orphan.sort, name=orphan.name, proof=orphan.proof, **sizes)
 
     def _forget(self, sort: str, names: set[str]) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime
 import structlog
 
 from controller.api.recoveryreport import PhaseState, RecoveryResult
+from controller.decisions.audited_acts import recovered
 from controller.decisions.recommendations import Findings, recommended
 from controller.decisions.recovery import RecoveryPhase
 from controller.decisions.reporting import Found, Start, failed_phases
@@ -121,6 +122,7 @@ class Recovery:
             metrics.last_completed.set(now.timestamp())
         if self._finished is not None:
             _log.info("recovery", result=result.value)
+            self._parts.audit.say(recovered(self.report.key.name, result.value, "healed"))
             return
         self._finished = now
         self._closes_at = self._parts.monotonic() + LATE_SECONDS
@@ -130,6 +132,8 @@ class Recovery:
         account = self._parts.account
         counts = {outcome: str(account.count(outcome)) for outcome in OUTCOMES if account.count(outcome)}
         _log.info("recovery", result=result.value, report=self.report.key.name, **counts)
+        told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        self._parts.audit.say(recovered(self.report.key.name, result.value, told))
 
     def _look_at_owners(self) -> None:
         """A person is asked where too much looks ownerless; until then nothing of it is touched."""

@@ -41,6 +41,11 @@ def test_failures_and_recovery_are_counted(other_controller: OtherController, jo
     controller.restart()
     go.touch()
     assert jobs.finished("d", "Succeeded")["status"]["attempt"]["recovered"] is True
+    environment = {"HOLDFAST_HOME": str(controller.home)}
+    shown = CliRunner().invoke(
+        cli, ["audit", "--job", f"{jobs.namespace}/d", "--category", "recovery"], env=environment
+    )
+    assert "TakenUp: an earlier controller began it; found Alive" in shown.stdout
     (line,) = failures(controller, jobs.namespace, "--queue", "q", "--since", "1h")
     assert (line["scope"], line["name"], line["total"]) == ("queue", "q", 3)
     ways = [(each["count"], each["reason"], each.get("exitCode")) for each in line["patterns"]]
