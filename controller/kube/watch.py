@@ -21,6 +21,7 @@ import kopf
 
 from controller.api.keys import GROUP, VERSION
 from controller.errors import Transient
+from controller.kube.ending import Generators, of_kopf, pass_on, tasks_end
 from controller.kube.kinds import SERVED
 from controller.kube.session import Sessions
 from controller.telemetry.metrics import Metrics
@@ -65,8 +66,11 @@ async def run_watch(
         Transient: kopf ended by itself, without an error, or will never open one of the watches.
     """
     kinds = tuple(kinds)
+    generators = Generators()
     sessions = Sessions(kubeconfig, kinds, ready, on_list, metrics, version)
     _quieten()
+    kopf_stop = asyncio.Event()
+    passing_on = asyncio.create_task(pass_on(stop, kopf_stop), name="watch-stop")
     try:
         tasks = await kopf.spawn_tasks(
             registry=_registry(kinds, on_event, sessions, metrics),
@@ -74,14 +78,18 @@ async def run_watch(
             standalone=True,
             clusterwide=namespaces is None,
             namespaces=namespaces or (),
-            stop_flag=stop,
+            stop_flag=kopf_stop,
             identity="holdfast",  # type: ignore[arg-type]  # unused without peering; the default asks the host for names
         )
         if install_signals is not None:
             install_signals()  # nothing was awaited since kopf took them: no signal can have been lost
         guard = asyncio.create_task(sessions.opening.guard(), name="watch-opening")
-        await kopf.run_tasks([*tasks, guard], ignored=_Foreign())
+        with generators:
+            await kopf.run_tasks([*tasks, guard], ignored=_Foreign())
     finally:
+        passing_on.cancel()
+        await tasks_end()
+        await generators.aclose()
         await sessions.close()
     if not stop.is_set():
         raise Transient("WatchEnded", "the watch ended by itself; the controller has to be restarted")
@@ -163,11 +171,8 @@ class _Foreign(Collection[Any]):
     """The tasks that are not kopf's. When it ends, it cancels all tasks that are not in what it is told to ignore,
     and by default that is every task younger than itself, also those of reconciles in work and of the HTTP server."""
 
-    _home = str(Path(kopf.__file__).parent)
-
     def __contains__(self, task: object) -> bool:
-        code = getattr(task.get_coro(), "cr_code", None) if isinstance(task, asyncio.Task) else None
-        return code is None or not code.co_filename.startswith(self._home)
+        return not of_kopf(task)
 
     def __iter__(self) -> Iterator[Any]:
         return (task for task in asyncio.all_tasks() if task in self)

@@ -204,3 +204,23 @@ def test_frozen_controller_goes_on(controller: RunningController, jobs: Jobs) ->
     os.kill(controller.child.pid, signal.SIGCONT)
     assert jobs.finished("short", "Failed")["status"]["attempt"]["exitCode"] == 6
     jobs.finished("new", "Succeeded")
+
+
+def test_stops_right_after_starts(other_controller: OtherController, jobs: Jobs) -> None:
+    """7.9: whatever a start is at, its stop is clean: exit status 0 and no error in the log."""
+    for number in range(20):
+        jobs.create(f"job-{number}", suspend=True)
+    controller = other_controller()
+    for seconds in (0.0, 0.01, 0.02, 0.05, 0.1, 0.2):
+        since = controller.log_size()
+        controller.spawn()
+        soon(lambda since=since: _filled(controller, since), "it has begun to work")  # type: ignore[misc]
+        time.sleep(seconds)  # into the LISTs of its watches
+        assert controller.terminate() == 0
+        wrong = [each for each in controller.log_lines(since) if each.get("level") in ("error", "critical")]
+        assert not wrong, wrong
+        assert "Traceback" not in controller.log.read_text()
+
+
+def _filled(controller: RunningController, since: int) -> bool:
+    return any(each.get("event") == "books are filled" for each in controller.log_lines(since))
