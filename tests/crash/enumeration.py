@@ -28,18 +28,21 @@ class Scenario:
         kinds: of the jobs, in the order of their creation.
         concurrency: of their queue.
         again: the controller that goes on after the crash is killed too, at one of its first AGAIN crossings.
+        times: so many controllers in a row are killed at the same crossing.
         play: how one run goes.
     """
 
     kinds: Sequence[str]
     concurrency: int
     again: bool = False
+    times: int = 1
     play: type[Run] = Run
 
     def run(self, world: World, number: int) -> Result:
         """With a crash before crossing `number`, 0 for none."""
         second = (1 + number * 7 % AGAIN,) if self.again and number else ()  # 7: neighbours differ, all are met
-        return self.play(world, self.kinds, self.concurrency, number, *second).play()
+        kills = (number,) * (self.times if number else 1)
+        return self.play(world, self.kinds, self.concurrency, *kills, *second).play()
 
 
 @dataclass(slots=True)

@@ -197,6 +197,7 @@ class Run:
             kill_at,
             HOLDFAST_MAX_RUNNING=slots,
             HOLDFAST_GIT_SCHEMES="file",
+            HOLDFAST_NAMESPACE=self._name,
             **self._settings(),
         )
 
