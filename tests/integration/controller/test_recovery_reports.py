@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
+from itertools import pairwise
 
 import httpx
 import pytest
@@ -151,3 +153,23 @@ def test_what_cannot_be_looked_at_degrades_and_heals(
     assert set(phases(healed).values()) == {"Done"}
     soon(lambda: one.metric('holdfast_degraded{reason="RecoveryFailed"}') == 0, "the metric says so")
     assert one.metric("holdfast_recovery_report_writes_total") <= 12
+
+
+def test_work_ramps_up_after_a_restart(other_controller: OtherController, jobs: Jobs) -> None:
+    """7.4: jobs that waited start one after the other at first, in their order; without a restart all at once."""
+    one = other_controller({"HOLDFAST_RAMP_NEW_PER_SECOND": "0.5"})
+    one.start()
+    names = [f"waits-{number}" for number in range(4)]
+    jobs.queue("line", paused=True)
+    jobs.shell("runs", "sleep 60", gracePeriod="1s")
+    jobs.running("runs")
+    for name in names:
+        jobs.create(name, queue="line")
+    jobs.phase(names[-1], "Queued")
+    one.kill()
+    jobs.patch("line", {"paused": False}, "jobqueues")
+    one.start()
+    moments = [datetime.fromisoformat(jobs.finished(name)["status"]["attempt"]["admittedAt"]) for name in names]
+    gaps = [(late - early).total_seconds() for early, late in pairwise(moments)]
+    assert min(gaps) > 0.3, gaps
+    assert gaps == sorted(gaps, reverse=True), gaps
