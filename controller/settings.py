@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     )
     executors: str = Field(
         default="Process",
-        pattern=r"^Process$",
+        pattern=r"^(Process|Pod|Process,Pod|Pod,Process)$",
         description="Where jobs may run, comma-separated: Process (on this host), Pod (on the cluster). The first is "
         "taken where a job names none.",
     )

@@ -166,6 +166,8 @@ class App:
         self._background.start(sweeping.run(), "orphans")
         self._background.start(repositories.run(), "repository-chores")
         self._background.start(self._watch(works, upkeep), "watch")
+        if works.attempts.cluster is not None:
+            self._background.start(works.attempts.cluster.run(), "workloads")
 
     async def _stop(self, works: Works) -> None:
         _log.info("stopping: running jobs go on")
@@ -178,6 +180,7 @@ class App:
         await works.sides.sender.aclose()
         await works.parts.events.flush(FLUSH_SECONDS)
         await self._background.cancel()
+        await works.attempts.close()
         works.highest.remember()
         if drained and self._background.failure is None:
             mark_clean_stop(self._settings.home, now())

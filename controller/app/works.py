@@ -68,7 +68,7 @@ def put_together(base: Foundation, api: Api, joined: Joined, previous: PreviousS
         stood_by: seconds for which another controller led while this one ran.
     """
     settings, identity = base.settings, joined.identity
-    attempts = executing(base, identity.state_id)
+    attempts = executing(base, api, identity.state_id)
     parts = _parts(base, api, attempts)
     ownerless = Ownerless(parts)
     gits = ProcessExecutor(settings.operations, identity.state_id, settings.sweep_seconds, home="private")

@@ -39,6 +39,8 @@ MIGRATIONS: Mapping[str, Mapping[int, Callable[[Value], Value]]] = {
     "identity.json": {0: _as_it_is},
     "http.json": {0: _as_it_is},
     "stopped.json": {},
+    # kept output of Pods
+    "position.json": {},
     # repositories
     "result": {},
     "mirror.json": {},

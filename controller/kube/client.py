@@ -38,12 +38,14 @@ class Selection(TypedDict, total=False):
 
     Args:
         field_selector: as `metadata.name=x`.
+        label_selector: as `app=x,tier`.
         resource_version: the version to read at, not the newest one.
         resource_version_match: how `resource_version` is meant; Exact unless given.
         metadata_only: the objects come without spec and status.
     """
 
     field_selector: str
+    label_selector: str
     resource_version: int
     resource_version_match: Literal["Exact", "NotOlderThan"]
     metadata_only: bool
@@ -205,14 +207,17 @@ class Api:
         """JSON merge patch of an object; put metadata.resourceVersion inside for compare-and-swap."""
         return await self._call("patch", kind, "PATCH", SERVED[kind].path(namespace, name), body, content=MERGE_PATCH)
 
-    async def delete(self, kind: str, namespace: str, name: str, uid: str) -> None:
+    async def delete(self, kind: str, namespace: str, name: str, uid: str, **options: str | int) -> None:
         """Delete exactly this object.
+
+        Args:
+            options: of metav1.DeleteOptions, such as propagationPolicy and gracePeriodSeconds.
 
         Raises:
             NotFound: it is gone already.
             Conflict: another object has its name now.
         """
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}, **options}
         await self._call("delete", kind, "DELETE", SERVED[kind].path(namespace, name), body)
 
     async def ready(self) -> bool:
@@ -263,6 +268,8 @@ def _query(selection: Selection) -> dict[str, str | int]:
     query: dict[str, str | int] = {"limit": PAGE}
     if "field_selector" in selection:
         query["fieldSelector"] = selection["field_selector"]
+    if "label_selector" in selection:
+        query["labelSelector"] = selection["label_selector"]
     if "resource_version" in selection:
         query["resourceVersion"] = selection["resource_version"]
         query["resourceVersionMatch"] = selection.get("resource_version_match", "Exact")

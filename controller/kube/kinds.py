@@ -35,6 +35,8 @@ SERVED: dict[str, Served] = {
     **{kind: Served(_OURS, Names(kind).plural) for kind in (*KINDS, *WRITTEN)},
     "ConfigMap": Served("/api/v1", "configmaps"),
     "Secret": Served("/api/v1", "secrets"),
+    "Job": Served("/apis/batch/v1", "jobs"),
+    "Pod": Served("/api/v1", "pods"),
     "Lease": Served("/apis/coordination.k8s.io/v1", "leases"),
     "Event": Served("/api/v1", "events"),
     "Namespace": Served("/api/v1", "namespaces", namespaced=False),

@@ -26,8 +26,19 @@ OTHER_QUEUES = "other"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 RECONCILED = (*KINDS, *WRITTEN, "Attempt")  # an attempt whose job is not known has a key of its own
-API_KINDS = (*KINDS, *WRITTEN, "ConfigMap", "Secret", "Event", "Namespace", "CustomResourceDefinition", "Lease")
-VERBS = ("get", "list", "watch", "create", "patch", "patch_status", "delete")
+API_KINDS = (
+    *KINDS,
+    *WRITTEN,
+    "ConfigMap",
+    "Secret",
+    "Event",
+    "Namespace",
+    "CustomResourceDefinition",
+    "Lease",
+    "Job",
+    "Pod",
+)
+VERBS = ("get", "list", "watch", "log", "create", "patch", "patch_status", "delete")
 CODES = ("2xx", "404", "409", "4xx", "5xx", "unreachable")
 PHASES = ("Queued", "Starting", "Running", "Stopping", "Waiting", "Suspended", "Succeeded", "Failed", "Canceled")
 OUTCOMES = ("Succeeded", "Failed", "Canceled", "Suspended", "Lost", "NeverStarted")

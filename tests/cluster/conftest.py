@@ -6,14 +6,13 @@ import functools
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from kubernetes.aio import client, config
 
+from tests.cluster.namespaces import a_namespace
 from tests.cluster.pods import Pods
 from tests.cluster.running_node import Cluster
-from tests.eventually import eventually_sync
 
 HERE = Path(__file__).parent
 
@@ -28,14 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[str]:
     """A namespace for one test, ready for Pods; it is deleted afterwards, without waiting."""
-    name = f"test-{uuid4().hex[:10]}"
-    cluster.kubectl("create", "namespace", name)
-    account = ("get", "serviceaccount", "default", f"--namespace={name}")
-    eventually_sync(
-        lambda: cluster.kubectl(*account, check=False).returncode == 0, 30, "the namespace's service account"
-    )
-    yield name
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    with a_namespace(cluster) as name:
+        yield name
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ async def is_woken(subject: Subject, attempt: AttemptId) -> None:
 
 async def test_an_end_has_its_code_and_output(subject: Subject) -> None:
     """3.2, 4.2: the end arrives with exit code and output, and wakes the controller; a plain end has no reason."""
-    spec = await shell(subject, "echo out; echo err >&2; exit 7")
+    spec = await shell(subject, "echo out; sleep 0.3; echo err >&2; exit 7")
     seen = await finish(subject, spec)
     found = record(seen)
     assert (seen.evidence, found.code, found.reason) == (Evidence.ENDED, 7, "")

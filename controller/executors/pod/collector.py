@@ -1,0 +1,211 @@
+"""Takes over what Pods print while they print it, so that it outlives them (requirements 3.2, 4.2).
+
+Followed from the start of the command: what a kubelet rotates away or removes with a Pod is here by then. After a
+restart it goes on at the last line that was taken over; where the kubelet has thrown away what came after it, a line
+says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+
+import structlog
+
+from controller.errors import HoldfastError, Transient
+from controller.executors.base import AttemptId
+from controller.executors.pod import names
+from controller.executors.pod.cluster import Cluster
+from controller.executors.pod.lines import Entry, Lines
+from controller.executors.pod.place import OutputPlace
+from controller.executors.pod.views import PodView, pod_view
+from controller.files.spool import Position, Spool
+
+GAP = b"[holdfast: output is missing here: it was rotated away, or went with its Pod, before it was read]\n"
+REMEMBER_SECONDS = 1.0  # between two records of the position
+AGAIN_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)  # between two tries to read a log
+FINISH_SECONDS = 15.0  # for the rest of an output once its command is over
+
+_log = structlog.get_logger("controller.output")
+
+
+class Collector:
+    """See the module.
+
+    Args:
+        too_much: called when an attempt printed more than its limit.
+    """
+
+    def __init__(self, cluster: Cluster, place: OutputPlace, too_much: Callable[[AttemptId], None]) -> None:
+        self._cluster = cluster
+        self._place = place
+        self._too_much = too_much
+        self._tasks: dict[AttemptId, asyncio.Task[None]] = {}
+
+    def follow(self, attempt: AttemptId, pod: PodView, limit: int | None) -> asyncio.Task[None]:
+        """Begin to take over the output of a Pod whose command has begun; nothing where that is under way."""
+        task = self._tasks.get(attempt)
+        if task is None:
+            task = asyncio.create_task(self._follow(attempt, pod, limit), name=f"output {attempt}")
+            self._tasks[attempt] = task
+            task.add_done_callback(partial(self._done, attempt))
+        return task
+
+    def _done(self, attempt: AttemptId, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(attempt, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("output is not taken over for now", attempt=str(attempt), error=str(error))
+
+    async def forget(self, attempt: AttemptId) -> None:
+        """Nobody wants the output any more."""
+        if (task := self._tasks.get(attempt)) is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def finish(self, attempt: AttemptId, pod: PodView | None, limit: int | None) -> None:
+        """Have all of the output of an attempt that is over where it is kept.
+
+        Args:
+            pod: None where it is gone.
+
+        Raises:
+            Transient: it cannot be read or written now.
+        """
+        try:
+            if await asyncio.to_thread(self._place.is_kept, attempt):
+                return
+            if pod is not None or attempt in self._tasks:
+                await self._rest(attempt, pod, limit)
+            else:
+                await asyncio.to_thread(self._close, attempt)
+            await asyncio.to_thread(self._place.keep, attempt)
+        except OSError as error:
+            text = f"{error.filename or self._place.location(attempt)}: {error.strerror or error}"
+            raise Transient("OutputNotKept", text) from error
+
+    async def _rest(self, attempt: AttemptId, pod: PodView | None, limit: int | None) -> None:
+        task = self._tasks.get(attempt)
+        if task is None and pod is not None:
+            task = self.follow(attempt, pod, limit)
+        if task is None:
+            return
+        done, _ = await asyncio.wait({task}, timeout=FINISH_SECONDS)
+        if not done:
+            raise Transient(
+                "OutputNotKept", f"the log of {attempt} cannot be read to its end; its Pod stays until then"
+            )
+        task.result()
+
+    def _close(self, attempt: AttemptId) -> None:
+        """The Pod is gone: what was not read is lost."""
+        directory = self._place.directory(attempt)
+        if not directory.is_dir():
+            return
+        spool = Spool(directory)
+        spool.open()
+        try:
+            if not spool.position.complete:
+                spool.append(GAP, spool.position)
+                spool.complete()
+        finally:
+            spool.close()
+
+    async def close(self) -> None:
+        """Stop following; the next start goes on."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self, attempt: AttemptId, pod: PodView, limit: int | None) -> None:
+        spool, failures = Spool(self._place.directory(attempt)), 0
+        if spool.position.complete:
+            return
+        spool.open()
+        try:
+            while True:
+                reading = _Reading(spool, limit)
+                try:
+                    await self._read(attempt, pod, reading)
+                    failures = 0
+                except HoldfastError as error:
+                    _log.debug("a log broke off", attempt=str(attempt), reason=error.reason, error=error.message)
+                    failures += 1
+                now = self._now(attempt, pod)
+                if reading.full or (failures == 0 and (now is None or now.over or now.terminated is not None)):
+                    reading.end()
+                    break
+                if now is None:
+                    spool.append(GAP, spool.position)
+                    break
+                await asyncio.sleep(AGAIN_SECONDS[min(failures, len(AGAIN_SECONDS) - 1)])
+            await asyncio.to_thread(spool.complete)
+        finally:
+            spool.close()
+
+    async def _read(self, attempt: AttemptId, pod: PodView, reading: _Reading) -> None:
+        remembered = time.monotonic()
+        async for data in self._cluster.log(pod.namespace, pod.name, names.CONTAINER):
+            reading.take(data)
+            if reading.full:
+                self._too_much(attempt)
+                return
+            if time.monotonic() - remembered > REMEMBER_SECONDS:
+                await asyncio.to_thread(reading.spool.remember)
+                remembered = time.monotonic()
+
+    def _now(self, attempt: AttemptId, pod: PodView) -> PodView | None:
+        _, pods = self._cluster.known(str(attempt))
+        return next((pod_view(raw) for raw in pods if raw["metadata"]["uid"] == pod.uid), None)
+
+
+class _Reading:
+    """One pass over a log from its beginning: what is known already is skipped."""
+
+    def __init__(self, spool: Spool, limit: int | None) -> None:
+        self.spool = spool
+        self.full = False
+        self._limit = limit
+        self._known = spool.position
+        self._same = 0
+        self._lines = Lines()
+        self._first = True
+
+    def take(self, data: bytes) -> None:
+        self._write(self._lines.feed(data))
+
+    def end(self) -> None:
+        """The container is over: an unfinished line is the last one."""
+        if not self.full:
+            self._write(self._lines.rest())
+
+    def _write(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            if self._is_known(entry):
+                continue
+            text, position = entry.text, self.spool.position
+            same = position.same + 1 if entry.at == position.last else 1
+            if self._limit is not None and position.size + len(text) > self._limit:
+                text, self.full = text[: max(0, self._limit - position.size)], True
+            self.spool.append(text, replace(position, last=entry.at or position.last, same=same))
+            if self.full:
+                return
+
+    def _is_known(self, entry: Entry) -> bool:
+        known = self._known
+        if known.last == 0:
+            return False
+        if self._first:
+            self._first = False
+            if entry.at > known.last:
+                self.spool.append(GAP, self.spool.position)
+        if entry.at < known.last:
+            return True
+        if entry.at == known.last and self._same < known.same:
+            self._same += 1
+            return True
+        self._known = Position()  # everything from here on is new, whatever the node's clock says
+        return False

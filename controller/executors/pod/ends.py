@@ -1,0 +1,100 @@
+"""How a Pod that is over ended: exit code and reason, in the words that the process executor uses too."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from controller.decisions.observed import Evidence, ExitRecord
+from controller.executors.pod.views import NOT_BEGUN, JobView, Note, PodView, Terminated
+
+# Reasons of the condition DisruptionTarget (KEP-3329): what took the Pod's place away.
+DISRUPTED = {
+    "PreemptionByScheduler": "Preempted",
+    "DeletionByTaintManager": "NodeLost",
+    "DeletionByPodGC": "NodeLost",
+    "EvictionByEvictionAPI": "Evicted",
+    "TerminationByKubelet": "Evicted",
+}
+SHUTDOWN = frozenset({"NodeShutdown", "Shutdown", "Terminated"})  # status.reason of a Pod that a node's shutdown ended
+# What container runtimes say when a command cannot be started; the first text that is found counts.
+START_FAILURES = (
+    ("chdir to cwd", "BadWorkingDirectory"),
+    ("mkdir", "BadWorkingDirectory"),
+    ("no such file or directory", "CommandNotFound"),
+    ("executable file not found", "CommandNotFound"),
+    ("permission denied", "NotExecutable"),
+    ("exec format error", "NotExecutable"),
+    ("is a directory", "NotExecutable"),
+    ("argument list too long", "ArgumentListTooLong"),
+)
+
+
+def end_of(job: JobView, pod: PodView, now: datetime) -> tuple[Evidence, ExitRecord]:
+    """ENDED or NEVER_STARTED, and the record.
+
+    Args:
+        pod: it is over; or its last known state, which may not have been.
+    """
+    ended = pod.terminated
+    at = (ended.finished_at if ended is not None else None) or _closed(job) or now
+    code = ended.code if ended is not None and ended.reason not in NOT_BEGUN else None
+    note = job.stopped or job.voided
+    if note is None or (note.at is not None and at < note.at.replace(microsecond=0)):  # times of Pods are whole seconds
+        note = None
+    if code == 0 and note is None and job.complete is not None:
+        return Evidence.ENDED, ExitRecord(0, None, "", "", at)
+    if note is not None:
+        return Evidence.ENDED, ExitRecord(code, None, note.reason, note.message, note.at or at if code is None else at)
+    reason, message = _taken_away(pod)
+    if reason:
+        return Evidence.ENDED, ExitRecord(code, None, reason, message, at)
+    if ended is not None and ended.reason in ("StartError", "ContainerCannotRun"):
+        return Evidence.NEVER_STARTED, ExitRecord(None, None, _start_failure(ended), ended.message, at)
+    if ended is None and not pod.began:  # refused by its kubelet: OutOfcpu, NodeAffinity, UnexpectedAdmissionError
+        return Evidence.NEVER_STARTED, ExitRecord(None, None, "", f"{pod.reason}: {pod.message}", at)
+    if ended is not None and ended.reason == "OOMKilled":
+        return Evidence.ENDED, ExitRecord(code, None, "OOMKilled", "it used more memory than its limit", at)
+    return Evidence.ENDED, ExitRecord(code, None, "" if code is not None else "NodeLost", "", at)
+
+
+def _taken_away(pod: PodView) -> tuple[str, str]:
+    """Why something else than the command ended it; empty where nothing did."""
+    if pod.reason == "DeadlineExceeded":
+        return "DeadlineExceeded", "it ran for longer than spec.deadline"
+    if pod.reason in SHUTDOWN:
+        return "NodeShutdown", pod.message or f"node {pod.node} was shut down"
+    if pod.disrupted is not None:
+        return DISRUPTED.get(pod.disrupted.reason, "Disrupted"), pod.disrupted.message
+    if pod.reason == "Evicted":  # without a disruption: for what it used itself
+        return "StorageLimitExceeded", pod.message
+    if pod.reason == "NodeLost":
+        return "NodeLost", pod.message
+    if pod.gone_by is not None:
+        return "PodDeleted", f"Pod {pod.name} was deleted"
+    return "", ""
+
+
+def _start_failure(ended: Terminated) -> str:
+    return next((reason for text, reason in START_FAILURES if text in ended.message), "StartFailed")
+
+
+def _closed(job: JobView) -> datetime | None:
+    closed = job.complete or job.failed
+    return closed.at if closed is not None else None
+
+
+def recorded_end(note: Note, now: datetime) -> ExitRecord:
+    """The end that was written into the Job before its Pod was removed."""
+    return ExitRecord(note.code, None, note.reason, note.message, note.at or now)
+
+
+def to_note(record: ExitRecord, started_at: datetime | None, never_started: bool) -> dict[str, object]:
+    """The inverse, as JSON."""
+    return {
+        "code": record.code,
+        "reason": record.reason,
+        "message": record.message,
+        "at": record.finished_at.isoformat(),
+        "startedAt": started_at.isoformat() if started_at is not None else None,
+        "neverStarted": never_started,
+    }

@@ -1,0 +1,352 @@
+"""PodExecutor: attempts as Jobs of the cluster, which outlive the controller by themselves.
+
+The Job is the record of an attempt: its name keeps a second one from being made, its annotations carry what a wiped
+status is rebuilt from, why it was stopped, and how it ended. It stays until its BatchJob is gone. What runs is read
+from a view that may be late; that something is over, or was never there, is only said after an exact look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import structlog
+
+from controller.decisions.executors import POD
+from controller.decisions.observed import Evidence, ExitRecord, Observation
+from controller.errors import HoldfastError, Terminal, Transient, Waiting
+from controller.executors.base import AttemptId, LaunchSpec
+from controller.executors.pod import names
+from controller.executors.pod.cluster import Cluster
+from controller.executors.pod.collector import Collector
+from controller.executors.pod.ends import to_note
+from controller.executors.pod.manifest import NEVER, annotated, ended_patch, job_of, voided_job
+from controller.executors.pod.pending import pending
+from controller.executors.pod.place import OutputPlace
+from controller.executors.pod.reading import OVER, read
+from controller.executors.pod.seen import Seen, signature
+
+GRACE_SECONDS = 30.0  # of an attempt that is stopped for what it printed
+STOP_AGAIN_SECONDS = 5.0
+WHY_SECONDS = 3.0  # a Job without a Pod for longer has a reason that its Events tell
+
+_log = structlog.get_logger("controller.pods")
+
+Owner = Callable[[str], tuple[str, str] | None]
+
+
+class PodExecutor:
+    """Implements `controller.executors.base.Executor` for a cluster.
+
+    Args:
+        cluster: the API server; its view has been filled.
+        place: where output is kept.
+        owner: namespace and name of the BatchJob with a uid, None where it is not known.
+        remove_pods: Pods go once their output is kept; otherwise they stay as long as their Job, for `kubectl logs`.
+    """
+
+    def __init__(self, cluster: Cluster, place: OutputPlace, owner: Owner, *, remove_pods: bool) -> None:
+        self._cluster = cluster
+        self._place = place
+        self._owner = owner
+        self._remove_pods = remove_pods
+        self._collector = Collector(cluster, place, self._printed_too_much)
+        self._wakes: list[Callable[[AttemptId], None]] = []
+        self._told: dict[AttemptId, object] = {}
+        self._refused: dict[AttemptId, ExitRecord] = {}  # voided where no Job could be made; losing it voids it again
+        self._stops: set[asyncio.Task[None]] = set()
+        cluster.subscribe(self._changed)
+
+    def subscribe(self, wake: Callable[[AttemptId], None]) -> None:
+        """`wake` is called when what is told of an attempt's Job or Pod changed."""
+        self._wakes.append(wake)
+
+    def reattach(self) -> None:
+        """After a start: go on taking over the output of what runs."""
+        for attempt in self._listed():
+            self._follow(self._known(attempt))
+
+    async def close(self) -> None:
+        """Stop following; Jobs go on."""
+        for task in self._stops:
+            task.cancel()
+        await asyncio.gather(*self._stops, return_exceptions=True)
+        await self._collector.close()
+
+    # --- observe
+
+    async def observe(self, attempt: AttemptId) -> Observation:
+        """Look at one attempt; what cannot be read is UNKNOWN with a message."""
+        try:
+            seen = self._known(attempt)
+            if seen.job is None or self._read(seen).evidence in OVER:
+                seen = await self._look(attempt)
+            found = self._read(seen)
+            if found.evidence is Evidence.ABSENT:
+                found = await self._without_job(attempt, found)
+            if found.evidence is Evidence.LAUNCHING:
+                found = await self._why_no_pod(seen, found)
+        except HoldfastError as error:
+            return Observation(Evidence.UNKNOWN, message=f"{error.reason}: {error.message}", executor=POD)
+        return replace(found, output_bytes=self._place.size(attempt))
+
+    def _read(self, seen: Seen) -> Observation:
+        return read(seen.job, seen.pods, datetime.now(UTC), seen.last)
+
+    async def _without_job(self, attempt: AttemptId, found: Observation) -> Observation:
+        if (end := self._refused.get(attempt)) is not None:
+            return replace(found, evidence=Evidence.NEVER_STARTED, exit=end)
+        if await self._has_output(attempt):
+            return replace(found, evidence=Evidence.GONE, message="its Job was deleted")
+        return found
+
+    async def _has_output(self, attempt: AttemptId) -> bool:
+        try:
+            return await asyncio.to_thread(self._place.has, attempt)
+        except OSError as error:
+            raise Transient("OutputUnreadable", str(error)) from error
+
+    async def _why_no_pod(self, seen: Seen, found: Observation) -> Observation:
+        job = seen.job
+        if found.pending or job is None or seen.pods or job.created is None:
+            return found
+        if (datetime.now(UTC) - job.created).total_seconds() < WHY_SECONDS:
+            return found
+        said = await self._cluster.warnings(job.namespace, job.uid)
+        return pending(job, None, said[-1] if said else "")
+
+    async def annotations(self, attempt: AttemptId) -> Mapping[str, str] | None:
+        """What the attempt's LaunchSpec carried; None where there is no readable record of it."""
+        seen = self._known(attempt)
+        if seen.job is None:
+            try:
+                seen = await self._look(attempt)
+            except HoldfastError:
+                return None
+        return seen.job.carried if seen.job is not None else None
+
+    # --- act
+
+    async def launch(self, spec: LaunchSpec) -> None:
+        """Make the Job unless it was made or voided before.
+
+        Raises:
+            Terminal: the manifest is refused, or its name belongs to somebody else.
+            Waiting: a quota or a right is missing.
+            Transient: it may start when tried again.
+        """
+        if spec.pod is None:
+            raise Terminal("InvalidSpec", "spec.pod.image: is required for a Pod")
+        if spec.attempt in self._refused:
+            return
+        if not await self._cluster.create_job(spec.namespace, job_of(spec, spec.pod)):
+            await self._is_ours(spec)
+
+    async def _is_ours(self, spec: LaunchSpec) -> None:
+        """A Job of this name counts only with our label and owner."""
+        name, attempt = names.job_name(spec.job, spec.attempt), spec.attempt
+        found = await self._cluster.job(spec.namespace, name)
+        if found is None:
+            raise Transient("JobVanished", f"Job {name} was there a moment ago")
+        job = Seen.of(attempt, [found], []).job
+        if job is None or attempt.job_uid not in job.owners:
+            text = f"Job {spec.namespace}/{name} belongs to somebody else; delete it, or make the BatchJob anew"
+            raise Terminal("NameConflict", text)
+
+    async def stop(self, attempt: AttemptId, reason: str, grace_seconds: float) -> None:
+        """Write down that it is stopped, then TERM, grace, KILL; nothing to do without a Job and a Pod.
+
+        A Pod that began is deleted by us, so that the grace period is the one asked for, and stays until the job
+        controller has counted it: then its Job has failed. Before that the Job itself is told to make none.
+
+        Raises:
+            Transient, Waiting: the API server could not take it.
+        """
+        seen = await self._look(attempt)
+        job = seen.job
+        if job is not None and job.stopped is None and not job.finished:
+            held = job.suspended and job.voided is None
+            note = {"reason": "Preempted" if held else reason, "at": _now()}
+            began = any(pod.began and not pod.over for pod in seen.pods)
+            patch = annotated if began else ended_patch
+            await self._cluster.patch_job(job.namespace, job.name, job.uid, patch(names.STOPPED, note))
+        for pod in seen.pods:
+            if not pod.over:
+                await self._cluster.delete_pod(pod.namespace, pod.name, pod.uid, math.ceil(grace_seconds))
+
+    async def void(self, attempt: AttemptId, message: str) -> bool:
+        """Make sure that an attempt that is not proved started never starts; False where it may have started.
+
+        Raises:
+            Transient, Waiting: the API server could not take it.
+        """
+        seen = await self._look(attempt)
+        job = seen.job
+        if any(pod.began or pod.over for pod in seen.pods) or (job is None and seen.pods):
+            return False
+        if job is None:
+            return await self._void_unmade(attempt, message)
+        if job.finished or job.stopped is not None:
+            return False
+        if job.voided is None:
+            why = self._read(seen).pending if seen.pods else ""
+            note = {"reason": why if why == "ImagePull" else "", "message": message, "at": _now()}
+            await self._cluster.patch_job(job.namespace, job.name, job.uid, ended_patch(names.VOIDED, note))
+        for pod in seen.pods:
+            await self._cluster.delete_pod(pod.namespace, pod.name, pod.uid)
+        return True
+
+    async def _void_unmade(self, attempt: AttemptId, message: str) -> bool:
+        """Take the name, so that a launch that is still under way somewhere finds it taken."""
+        owner = self._owner(attempt.job_uid)
+        if owner is None:
+            return True  # nobody launches attempts of a job that is gone
+        note = {"reason": "", "message": message, "at": _now()}
+        try:
+            made = await self._cluster.create_job(owner[0], voided_job(owner[1], attempt, note))
+        except (Waiting, Terminal):  # a quota or a webhook refuses it, as it would the launch
+            self._refused[attempt] = ExitRecord(None, None, "", message, datetime.now(UTC))
+            return True
+        return made or await self.void(attempt, message)
+
+    async def ensure_supervised(self, attempt: AttemptId) -> bool:
+        """Nothing to do: the kubelet supervises."""
+        return False
+
+    async def release(self, attempt: AttemptId, keep_record: bool) -> None:
+        """Keep the output, then let the Pod go; without `keep_record` the Job and the output go too.
+
+        Raises:
+            Waiting: a Pod of it is or may be alive.
+            Transient: the output could not be kept, or the API server could not take it.
+        """
+        seen = await self._look(attempt)
+        found = self._read(seen)
+        if found.evidence not in OVER or found.processes_left:
+            raise Waiting("PodAlive", f"a Pod of {attempt} is or may be alive", 5.0)
+        if not keep_record:
+            await self._remove(seen)
+            return
+        if seen.job is None:
+            return
+        if not (seen.job.finished or seen.job.suspended):
+            await self._cluster.patch_job(seen.job.namespace, seen.job.name, seen.job.uid, {"spec": NEVER})
+        if found.evidence is not Evidence.NEVER_STARTED:
+            await self._collector.finish(attempt, seen.pod, seen.job.output_bytes)
+        await self._record_end(seen, found)
+        for pod in seen.pods if self._remove_pods else ():
+            await self._cluster.delete_pod(pod.namespace, pod.name, pod.uid)
+
+    async def _record_end(self, seen: Seen, found: Observation) -> None:
+        """A success needs no record beside its Job's condition, and what was voided has one."""
+        job, end = seen.job, found.exit
+        if job is None or end is None or job.ended is not None or job.complete is not None or not seen.pods:
+            return
+        note = to_note(end, found.started_at, found.evidence is Evidence.NEVER_STARTED)
+        await self._cluster.patch_job(job.namespace, job.name, job.uid, annotated(names.ENDED, note))
+
+    async def _remove(self, seen: Seen) -> None:
+        if seen.job is not None:
+            await self._cluster.delete_job(seen.job.namespace, seen.job.name, seen.job.uid)
+        await self._collector.forget(seen.attempt)
+        self._refused.pop(seen.attempt, None)
+        self._told.pop(seen.attempt, None)
+        try:
+            await asyncio.to_thread(self._place.remove, seen.attempt)
+        except OSError as error:
+            raise Transient("OutputNotRemoved", str(error)) from error
+
+    # --- what there is
+
+    async def list_attempts(self) -> list[AttemptId]:
+        """All attempts with a Job, a Pod or kept output; raises Transient."""
+        try:
+            kept = await asyncio.to_thread(self._place.attempts)
+        except OSError as error:
+            raise Transient("OutputUnreadable", str(error)) from error
+        return sorted({*self._listed(), *kept}, key=str)
+
+    async def unreleased(self) -> list[AttemptId]:
+        """Attempts that run, and ended ones whose output or Pod `release` has not dealt with yet."""
+        return [attempt for attempt in self._listed() if await self._is_unreleased(self._known(attempt))]
+
+    async def _is_unreleased(self, seen: Seen) -> bool:
+        if seen.job is None or self._read(seen).evidence not in OVER:
+            return True
+        if self._remove_pods or any(not pod.over for pod in seen.pods):
+            return bool(seen.pods)
+        return bool(seen.pods) and seen.job.ended is None and seen.job.complete is None
+
+    async def foreign_entries(self) -> list[str]:
+        """None: Jobs without our label are not looked at."""
+        return []
+
+    async def quarantine(self, name: str, asked: str = "") -> str | None:
+        """Nothing is set aside: an object of the cluster is not damaged."""
+        return None
+
+    def place(self, name: str) -> str:
+        """Where an attempt is found, for people."""
+        return f"Job with label {names.ATTEMPT_LABEL}={name}"
+
+    async def clean_leftovers(self, older_than_seconds: float = 600) -> list[str]:
+        """A crash leaves nothing half-made: a Job is there or not."""
+        return []
+
+    # --- inside
+
+    def _listed(self) -> list[AttemptId]:
+        return [attempt for value in self._cluster.groups() if (attempt := _attempt(value)) is not None]
+
+    def _known(self, attempt: AttemptId) -> Seen:
+        return Seen.of(attempt, *self._cluster.known(str(attempt)), self._cluster.last_pod(str(attempt)))
+
+    async def _look(self, attempt: AttemptId) -> Seen:
+        owner = self._owner(attempt.job_uid)
+        jobs, pods = await self._cluster.look(owner[0] if owner is not None else None, str(attempt))
+        return Seen.of(attempt, jobs, pods, self._cluster.last_pod(str(attempt)))
+
+    def _changed(self, value: str) -> None:
+        attempt = _attempt(value)
+        if attempt is None:
+            return
+        seen = self._known(attempt)
+        self._follow(seen)
+        now = signature(seen)
+        if self._told.get(attempt) == now:
+            return
+        self._told[attempt] = now
+        for wake in self._wakes:
+            wake(attempt)
+
+    def _follow(self, seen: Seen) -> None:
+        running = next((pod for pod in seen.pods if pod.began and not pod.over), None)
+        if running is not None:
+            self._collector.follow(seen.attempt, running, seen.job.output_bytes if seen.job is not None else None)
+
+    def _printed_too_much(self, attempt: AttemptId) -> None:
+        task = asyncio.create_task(self._stop_printing(attempt), name=f"output limit {attempt}")
+        self._stops.add(task)
+        task.add_done_callback(self._stops.discard)
+
+    async def _stop_printing(self, attempt: AttemptId) -> None:
+        while True:
+            try:
+                return await self.stop(attempt, "OutputLimit", GRACE_SECONDS)
+            except HoldfastError as error:
+                _log.warning("an attempt over its limit of output is not stopped yet", error=error.message)
+                await asyncio.sleep(STOP_AGAIN_SECONDS)
+
+
+def _attempt(value: str) -> AttemptId | None:
+    try:
+        return AttemptId.parse(value)
+    except ValueError:
+        return None  # somebody changed the label
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
