@@ -10,32 +10,27 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
 
-from controller.decisions.executors import POD
 from controller.decisions.observed import Evidence, ExitRecord, Observation
 from controller.errors import HoldfastError, Terminal, Transient, Waiting
-from controller.executors.base import AttemptId, LaunchSpec
+from controller.executors.base import AttemptId, LaunchSpec, Usage
 from controller.executors.pod import names
 from controller.executors.pod.cluster import Cluster
 from controller.executors.pod.collector import Collector
 from controller.executors.pod.ends import to_note
+from controller.executors.pod.looks import Looks, Owner, attempt_of, proved
 from controller.executors.pod.manifest import NEVER, annotated, ended_patch, job_of, voided_job
-from controller.executors.pod.pending import pending
 from controller.executors.pod.place import OutputPlace
-from controller.executors.pod.reading import OVER, read
+from controller.executors.pod.reading import OVER
 from controller.executors.pod.seen import Seen, signature
 
 GRACE_SECONDS = 30.0  # of an attempt that is stopped for what it printed
 STOP_AGAIN_SECONDS = 5.0
-WHY_SECONDS = 3.0  # a Job without a Pod for longer has a reason that its Events tell
 
 _log = structlog.get_logger("controller.pods")
-
-Owner = Callable[[str], tuple[str, str] | None]
 
 
 class PodExecutor:
@@ -52,11 +47,11 @@ class PodExecutor:
         self._cluster = cluster
         self._place = place
         self._owner = owner
+        self._looks = Looks(cluster, place, owner)
         self._remove_pods = remove_pods
         self._collector = Collector(cluster, place, self._printed_too_much)
         self._wakes: list[Callable[[AttemptId], None]] = []
         self._told: dict[AttemptId, object] = {}
-        self._refused: dict[AttemptId, ExitRecord] = {}  # voided where no Job could be made; losing it voids it again
         self._stops: set[asyncio.Task[None]] = set()
         cluster.subscribe(self._changed)
 
@@ -66,8 +61,8 @@ class PodExecutor:
 
     def reattach(self) -> None:
         """After a start: go on taking over the output of what runs."""
-        for attempt in self._listed():
-            self._follow(self._known(attempt))
+        for attempt in self._looks.listed():
+            self._follow(self._looks.known(attempt))
 
     async def close(self) -> None:
         """Stop following; Jobs go on."""
@@ -76,57 +71,13 @@ class PodExecutor:
         await asyncio.gather(*self._stops, return_exceptions=True)
         await self._collector.close()
 
-    # --- observe
-
     async def observe(self, attempt: AttemptId) -> Observation:
         """Look at one attempt; what cannot be read is UNKNOWN with a message."""
-        try:
-            seen = self._known(attempt)
-            if seen.job is None or self._read(seen).evidence in OVER:
-                seen = await self._look(attempt)
-            found = self._read(seen)
-            if found.evidence is Evidence.ABSENT:
-                found = await self._without_job(attempt, found)
-            if found.evidence is Evidence.LAUNCHING:
-                found = await self._why_no_pod(seen, found)
-        except HoldfastError as error:
-            return Observation(Evidence.UNKNOWN, message=f"{error.reason}: {error.message}", executor=POD)
-        return replace(found, output_bytes=self._place.size(attempt))
-
-    def _read(self, seen: Seen) -> Observation:
-        return read(seen.job, seen.pods, datetime.now(UTC), seen.last)
-
-    async def _without_job(self, attempt: AttemptId, found: Observation) -> Observation:
-        if (end := self._refused.get(attempt)) is not None:
-            return replace(found, evidence=Evidence.NEVER_STARTED, exit=end)
-        if await self._has_output(attempt):
-            return replace(found, evidence=Evidence.GONE, message="its Job was deleted")
-        return found
-
-    async def _has_output(self, attempt: AttemptId) -> bool:
-        try:
-            return await asyncio.to_thread(self._place.has, attempt)
-        except OSError as error:
-            raise Transient("OutputUnreadable", str(error)) from error
-
-    async def _why_no_pod(self, seen: Seen, found: Observation) -> Observation:
-        job = seen.job
-        if found.pending or job is None or seen.pods or job.created is None:
-            return found
-        if (datetime.now(UTC) - job.created).total_seconds() < WHY_SECONDS:
-            return found
-        said = await self._cluster.warnings(job.namespace, job.uid)
-        return pending(job, None, said[-1] if said else "")
+        return await self._looks.observe(attempt)
 
     async def annotations(self, attempt: AttemptId) -> Mapping[str, str] | None:
         """What the attempt's LaunchSpec carried; None where there is no readable record of it."""
-        seen = self._known(attempt)
-        if seen.job is None:
-            try:
-                seen = await self._look(attempt)
-            except HoldfastError:
-                return None
-        return seen.job.carried if seen.job is not None else None
+        return await self._looks.annotations(attempt)
 
     # --- act
 
@@ -140,7 +91,7 @@ class PodExecutor:
         """
         if spec.pod is None:
             raise Terminal("InvalidSpec", "spec.pod.image: is required for a Pod")
-        if spec.attempt in self._refused:
+        if spec.attempt in self._looks.refused:
             return
         if not await self._cluster.create_job(spec.namespace, job_of(spec, spec.pod)):
             await self._is_ours(spec)
@@ -165,7 +116,7 @@ class PodExecutor:
         Raises:
             Transient, Waiting: the API server could not take it.
         """
-        seen = await self._look(attempt)
+        seen = await self._looks.look(attempt)
         job = seen.job
         if job is not None and job.stopped is None and not job.finished:
             held = job.suspended and job.voided is None
@@ -183,7 +134,7 @@ class PodExecutor:
         Raises:
             Transient, Waiting: the API server could not take it.
         """
-        seen = await self._look(attempt)
+        seen = await self._looks.look(attempt)
         job = seen.job
         if any(pod.began or pod.over for pod in seen.pods) or (job is None and seen.pods):
             return False
@@ -192,7 +143,7 @@ class PodExecutor:
         if job.finished or job.stopped is not None:
             return False
         if job.voided is None:
-            why = self._read(seen).pending if seen.pods else ""
+            why = proved(seen).pending if seen.pods else ""
             note = {"reason": why if why == "ImagePull" else "", "message": message, "at": _now()}
             await self._cluster.patch_job(job.namespace, job.name, job.uid, ended_patch(names.VOIDED, note))
         for pod in seen.pods:
@@ -208,9 +159,17 @@ class PodExecutor:
         try:
             made = await self._cluster.create_job(owner[0], voided_job(owner[1], attempt, note))
         except (Waiting, Terminal):  # a quota or a webhook refuses it, as it would the launch
-            self._refused[attempt] = ExitRecord(None, None, "", message, datetime.now(UTC))
+            self._looks.refused[attempt] = ExitRecord(None, None, "", message, datetime.now(UTC))
             return True
         return made or await self.void(attempt, message)
+
+    async def usage(self, attempt: AttemptId) -> Usage:
+        """Its Pods that run; what they take is the node's to tell."""
+        return Usage(sum(pod.began and not pod.over for pod in self._looks.known(attempt).pods), 0)
+
+    async def disk_bytes(self, attempt: AttemptId) -> int:
+        """What its output takes on this host."""
+        return self._place.size(attempt)
 
     async def ensure_supervised(self, attempt: AttemptId) -> bool:
         """Nothing to do: the kubelet supervises."""
@@ -223,8 +182,8 @@ class PodExecutor:
             Waiting: a Pod of it is or may be alive.
             Transient: the output could not be kept, or the API server could not take it.
         """
-        seen = await self._look(attempt)
-        found = self._read(seen)
+        seen = await self._looks.look(attempt)
+        found = proved(seen)
         if found.evidence not in OVER or found.processes_left:
             raise Waiting("PodAlive", f"a Pod of {attempt} is or may be alive", 5.0)
         if not keep_record:
@@ -252,7 +211,7 @@ class PodExecutor:
         if seen.job is not None:
             await self._cluster.delete_job(seen.job.namespace, seen.job.name, seen.job.uid)
         await self._collector.forget(seen.attempt)
-        self._refused.pop(seen.attempt, None)
+        self._looks.refused.pop(seen.attempt, None)
         self._told.pop(seen.attempt, None)
         try:
             await asyncio.to_thread(self._place.remove, seen.attempt)
@@ -267,14 +226,14 @@ class PodExecutor:
             kept = await asyncio.to_thread(self._place.attempts)
         except OSError as error:
             raise Transient("OutputUnreadable", str(error)) from error
-        return sorted({*self._listed(), *kept}, key=str)
+        return sorted({*self._looks.listed(), *kept}, key=str)
 
     async def unreleased(self) -> list[AttemptId]:
         """Attempts that run, and ended ones whose output or Pod `release` has not dealt with yet."""
-        return [attempt for attempt in self._listed() if await self._is_unreleased(self._known(attempt))]
+        return [attempt for attempt in self._looks.listed() if await self._is_unreleased(self._looks.known(attempt))]
 
     async def _is_unreleased(self, seen: Seen) -> bool:
-        if seen.job is None or self._read(seen).evidence not in OVER:
+        if seen.job is None or proved(seen).evidence not in OVER:
             return True
         if self._remove_pods or any(not pod.over for pod in seen.pods):
             return bool(seen.pods)
@@ -298,22 +257,11 @@ class PodExecutor:
 
     # --- inside
 
-    def _listed(self) -> list[AttemptId]:
-        return [attempt for value in self._cluster.groups() if (attempt := _attempt(value)) is not None]
-
-    def _known(self, attempt: AttemptId) -> Seen:
-        return Seen.of(attempt, *self._cluster.known(str(attempt)), self._cluster.last_pod(str(attempt)))
-
-    async def _look(self, attempt: AttemptId) -> Seen:
-        owner = self._owner(attempt.job_uid)
-        jobs, pods = await self._cluster.look(owner[0] if owner is not None else None, str(attempt))
-        return Seen.of(attempt, jobs, pods, self._cluster.last_pod(str(attempt)))
-
     def _changed(self, value: str) -> None:
-        attempt = _attempt(value)
+        attempt = attempt_of(value)
         if attempt is None:
             return
-        seen = self._known(attempt)
+        seen = self._looks.known(attempt)
         self._follow(seen)
         now = signature(seen)
         if self._told.get(attempt) == now:
@@ -339,13 +287,6 @@ class PodExecutor:
             except HoldfastError as error:
                 _log.warning("an attempt over its limit of output is not stopped yet", error=error.message)
                 await asyncio.sleep(STOP_AGAIN_SECONDS)
-
-
-def _attempt(value: str) -> AttemptId | None:
-    try:
-        return AttemptId.parse(value)
-    except ValueError:
-        return None  # somebody changed the label
 
 
 def _now() -> str:

@@ -30,7 +30,7 @@ def read(job: JobView | None, pods: Sequence[PodView], now: datetime, last: PodV
     left = [pod for pod in pods if not pod.over]
     if left:
         return _with_pod(job, left[0], now)
-    over = next((pod for pod in pods if pod.over), None) or last
+    over = next((pod for pod in pods if pod.over), None) or (last if last is not None and last.began else None)
     if job is None:
         return Observation(Evidence.ABSENT, executor=POD)
     if job.voided is not None and (over is None or not over.began):
