@@ -165,6 +165,7 @@ class App:
         self._desk.open(sweeping, works.orphans)
         self._background.start(sweeping.run(), "orphans")
         self._background.start(repositories.run(), "repository-chores")
+        self._background.start(works.relisting.run(), "relisting")
         self._background.start(self._watch(works, upkeep), "watch")
         if works.attempts.cluster is not None:
             self._background.start(works.attempts.cluster.run(), "workloads")
@@ -187,12 +188,18 @@ class App:
 
     async def _watch(self, works: Works, upkeep: Upkeep) -> None:
         """A watch that begins with a LIST was not told the deletions before it, so the re-check comes soon."""
+
+        def began(kind: str) -> None:
+            works.relisting.began(kind)
+            upkeep.soon(RECHECK, RECHECK_AFTER_LIST)
+
         await run_watch(
             self._settings.kubeconfig,
-            works.intake.told,
+            works.relisting.told,
             self._stopping,
             kinds=KINDS,
-            on_list=lambda _: upkeep.soon(RECHECK, RECHECK_AFTER_LIST),
+            on_list=began,
+            on_listed=works.relisting.listed,
             install_signals=self._catch_signals,
             metrics=self._base.metrics,
             version=self._base.agent,

@@ -32,6 +32,7 @@ from controller.recovery.chores import HighestVersion
 from controller.recovery.disk import DiskWatch
 from controller.recovery.join import Joined
 from controller.recovery.recovery import Recovery
+from controller.recovery.relisting import Relisting
 from controller.recovery.snapshots.schedule import Schedule
 from controller.recovery.stopwatch import Stopwatch
 
@@ -50,6 +51,7 @@ class Works:
     gits: ProcessExecutor
     sides: Sides
     intake: Intake
+    relisting: Relisting
     ownerless: Ownerless
     orphans: OrphanReconciler
     stopwatch: Stopwatch
@@ -86,12 +88,14 @@ def put_together(base: Foundation, api: Api, joined: Joined, previous: PreviousS
         },
         Held(parts).wait,
     )
+    intake = Intake(base.store, base.queue, base.scheduler, parts.writer)
     return Works(
         parts=parts,
         attempts=attempts,
         gits=gits,
         sides=both,
-        intake=Intake(base.store, base.queue, base.scheduler, parts.writer),
+        intake=intake,
+        relisting=Relisting(parts, intake),
         ownerless=ownerless,
         orphans=orphans,
         stopwatch=stopwatch,

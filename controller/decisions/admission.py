@@ -72,8 +72,8 @@ def cycle(
         startable: whether a candidate can start now (not backing off, its environment was found).
         stand: where given, told of candidates without a slot that are among the first `concurrency` of a queue that is
             not paused: they stand in line for what else they need (design 5), so that nobody overtakes them for ever.
-        too_soon: whether a candidate has to wait for the ramp after a start; then all behind it wait too: nobody
-            overtakes for that (requirement 7.4).
+        too_soon: whether a candidate has to wait for the ramp after a start, or because one in front of it may not be
+            known yet; then all behind it wait too: nobody overtakes for that (requirements 2.1, 7.4).
 
     Returns:
         The admitted candidates, in the order of their start.

@@ -26,6 +26,11 @@ class Candidate:
     resumed: bool = field(default=False, compare=False)
 
     @property
+    def sequence(self) -> int:
+        """Its place in creation order."""
+        return self.order[1]
+
+    @property
     def uid(self) -> str:
         """uid of the job."""
         return self.order[3]

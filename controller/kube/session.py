@@ -36,6 +36,7 @@ class Sessions:
         kinds: Sequence[str],
         ready: asyncio.Event | None,
         on_list: Callable[[str], None] | None,
+        on_listed: Callable[[str], None] | None,
         metrics: Metrics | None,
         version: str,
     ) -> None:
@@ -43,6 +44,7 @@ class Sessions:
         self._kinds = {f"/{SERVED[kind].plural}": kind for kind in kinds}
         self._ready = ready
         self._on_list = on_list
+        self._on_listed = on_listed
         self._metrics = metrics
         self._agent = f"holdfast-controller/{version}"
         self.opening = Opening(kinds)
@@ -107,7 +109,11 @@ class Sessions:
             verb = "watch" if watch else "list"
             self._metrics.api_requests.labels(verb, kind, code_class(params.response.status)).inc()
             self._metrics.api_seconds.labels(verb).observe(time.perf_counter() - context.began)
-        if watch and params.response.status == 200:
+        if params.response.status != 200:
+            return
+        if not watch and self._on_listed is not None:
+            self._on_listed(kind)
+        if watch:
             all_open = self.opening.opened(kind)
             if all_open and self._ready is not None:
                 self._ready.set()

@@ -44,6 +44,7 @@ async def run_watch(
     *,
     kinds: Iterable[str] = WATCHED,
     on_list: Callable[[str], None] | None = None,
+    on_listed: Callable[[str], None] | None = None,
     install_signals: Callable[[], None] | None = None,
     metrics: Metrics | None = None,
     version: str = "unknown",
@@ -58,6 +59,7 @@ async def run_watch(
         ready: set once the watches of all kinds are open.
         namespaces: only these; None: the whole cluster.
         on_list: called with the kind when a LIST of it has begun anew: deletions may have been missed before it.
+        on_listed: called with the kind when a page of that LIST begins to arrive: of which version it is is settled.
         install_signals: kopf takes SIGINT and SIGTERM for itself; called right after that to take them back.
         patience: seconds between the tries of a request that is refused or answered with 5xx; after them it is lasting.
 
@@ -67,7 +69,7 @@ async def run_watch(
     """
     kinds = tuple(kinds)
     generators = Generators()
-    sessions = Sessions(kubeconfig, kinds, ready, on_list, metrics, version)
+    sessions = Sessions(kubeconfig, kinds, ready, on_list, on_listed, metrics, version)
     _quieten()
     kopf_stop = asyncio.Event()
     passing_on = asyncio.create_task(pass_on(stop, kopf_stop), name="watch-stop")

@@ -21,6 +21,7 @@ from controller.executors.base import AttemptId
 from controller.kube.store import Change, ChangeType
 from controller.reconcile.books import Books
 from controller.reconcile.index import ATTEMPT, AttemptIndex, attempt_key
+from controller.reconcile.known_order import KnownOrder
 from controller.reconcile.pace import Pace
 from controller.reconcile.ramped import RampedStarts
 from controller.reconcile.workqueue import HIGH, NORMAL, WorkQueue
@@ -58,6 +59,7 @@ class Scheduler:
         self._dirty = asyncio.Event()
         self._also: StartGate | None = None
         self.ramp = RampedStarts(self._dirty.set)
+        self.known_order = KnownOrder(self.poke)
 
     def also_ask(self, gate: StartGate) -> None:
         """Have `gate` asked before a slot is given (design 4, step 4: repository and lock)."""
@@ -250,7 +252,7 @@ class Scheduler:
         views = self.books.views(granted, self._highest_unplaced())
         if self._also is not None:
             self._also.begin()
-        for waiting in cycle(views, limit, held, self._startable, self._stand, self.ramp.too_soon):
+        for waiting in cycle(views, limit, held, self._startable, self._stand, self._too_soon):
             job_key = Key("BatchJob", waiting.namespace, waiting.name)
             if (queue := self.books.queue_of(waiting.uid)) is not None:
                 self._granted[waiting.uid] = (queue, waiting)
@@ -258,6 +260,9 @@ class Scheduler:
                 self._queue.add(job_key, HIGH)
         if self._also is not None:
             self._also.finish()
+
+    def _too_soon(self, waiting: Candidate) -> bool:
+        return self.known_order.unsure(waiting) or self.ramp.too_soon(waiting)
 
     def _startable(self, waiting: Candidate) -> bool:
         if waiting.uid in self._granted or waiting.uid in self._held_back:

@@ -1,0 +1,83 @@
+"""Keeps the order of jobs while the watch begins anew, as after a restart of the API server (requirement 2.1).
+
+The LIST that a watch begins with tells jobs one by one and by name. From when it is asked for until an own LIST, begun
+after it was answered, is in the store, no job starts that is younger than what the watch told before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import structlog
+
+from controller.api.batchjob import BatchJob
+from controller.errors import HoldfastError
+from controller.kube.errors import OlderEtcd
+from controller.kube.sync import recheck
+from controller.kube.watch import LISTED
+from controller.reconcile.intake import Intake
+from controller.reconcile.parts import Parts
+from controller.reconcile.workqueue import NORMAL
+
+KIND = BatchJob.names.kind
+AGAIN_SECONDS = 0.5  # after a LIST that failed
+
+_log = structlog.get_logger("controller.relisting")
+
+
+class Relisting:
+    """See the module; to be made when the first LIST is in the store, before anything is written.
+
+    Args:
+        intake: is told every event.
+    """
+
+    def __init__(self, parts: Parts, intake: Intake) -> None:
+        self._parts = parts
+        self._intake = intake
+        # In order, by the watch; the answer to a write of ours may be ahead of it.
+        self._told = parts.store.highest_version(KIND)
+        self._answered = asyncio.Event()
+
+    def told(self, kind: str, type_: str, raw: dict[str, Any]) -> None:
+        """An event of the watch."""
+        if kind == KIND and type_ != LISTED:
+            self._told = max(self._told, int(raw["metadata"]["resourceVersion"]))
+        self._intake.told(kind, type_, raw)
+
+    def began(self, kind: str) -> None:
+        """The watch of a kind asks for a LIST."""
+        if kind == KIND:
+            self._parts.scheduler.known_order.hold_after(self._told)
+
+    def listed(self, kind: str) -> None:
+        """It is answered: of what time it tells is settled."""
+        if kind == KIND:
+            self._answered.set()
+
+    async def run(self) -> None:
+        """Read all jobs each time, until cancelled.
+
+        Raises:
+            OlderEtcd: etcd was replaced: the controller has to end.
+        """
+        while True:
+            await self._answered.wait()
+            self._answered.clear()
+            try:
+                await self._read()
+            except OlderEtcd:
+                raise
+            except HoldfastError as error:
+                _log.warning("the jobs cannot be listed: new ones wait", reason=error.reason, error=error.message)
+                self._answered.set()
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _read(self) -> None:
+        parts = self._parts
+        for change in await recheck(parts.api, parts.store, KIND):
+            parts.queue.add(change.key, NORMAL)
+        if not self._answered.is_set():
+            self._told = max(self._told, parts.store.highest_version(KIND))
+            parts.scheduler.known_order.release()
