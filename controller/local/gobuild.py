@@ -34,16 +34,24 @@ def build(names: Sequence[str], directory: Path, say: Say) -> None:
         Terminal: no Go toolchain, or one that is too old for the pinned modules.
         Transient: the build itself failed; the message ends with what Go said last.
     """
+    modules = assets.go_modules()
+    for name in names:
+        if name == "etcd":
+            build_package("go.etcd.io/etcd/server/v3", "-s -w", modules / "etcd", directory / name, say)
+        else:
+            build_package(f"k8s.io/kubernetes/cmd/{name}", _stamped(), modules / "kube", directory / name, say)
+
+
+def build_package(package: str, link_flags: str, module: Path, target: Path, say: Say) -> None:
+    """Build one command of a pinned module to `target`, which appears only when it is complete; raises as `build`."""
     go = shutil.which("go") or (path if os.access(path := "/usr/local/go/bin/go", os.X_OK) else None)
     if go is None:
         raise Terminal("NoGo", "Go build: no go command on the PATH")
-    modules = assets.go_modules()
-    for name in names:
-        module = modules / ("etcd" if name == "etcd" else "kube")
-        _check_version(go, module)
-        temporary = directory / f"{name}.tmp.{secrets.token_hex(4)}"
-        _run(_command(go, name, temporary), module, name, say)
-        temporary.rename(directory / name)
+    _check_version(go, module)
+    temporary = target.with_name(f"{target.name}.tmp.{secrets.token_hex(4)}")
+    options = ["-v", "-trimpath", "-buildvcs=false", "-tags", TAGS, "-ldflags", link_flags]
+    _run([go, "build", *options, "-o", str(temporary), package], module, target.name, say)
+    temporary.rename(target)
 
 
 def _check_version(go: str, module: Path) -> None:
@@ -59,7 +67,8 @@ def _check_version(go: str, module: Path) -> None:
         )
 
 
-def _command(go: str, name: str, target: Path) -> list[str]:
+def _stamped() -> str:
+    """Link flags that tell a Kubernetes command its version."""
     major, minor = KUBERNETES_VERSION.split(".")[:2]
     values = {"gitVersion": f"v{KUBERNETES_VERSION}", "gitMajor": major, "gitMinor": minor}
     stamps = " ".join(
@@ -67,10 +76,7 @@ def _command(go: str, name: str, target: Path) -> list[str]:
         for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
         for key, value in values.items()
     )
-    package = "go.etcd.io/etcd/server/v3" if name == "etcd" else f"k8s.io/kubernetes/cmd/{name}"
-    flags = "-s -w" if name == "etcd" else f"-s -w {stamps}"
-    options = ["-v", "-trimpath", "-buildvcs=false", "-tags", TAGS, "-ldflags", flags]
-    return [go, "build", *options, "-o", str(target), package]
+    return f"-s -w {stamps}"
 
 
 def _environment() -> dict[str, str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import sys
 import time
 from pathlib import Path
 
 from controller.errors import HoldfastError
-from controller.local import records
+from controller.local import binaries, records
 from controller.settings import Settings
 from hack.node import down, images, layout, needs, network, up
 from hack.node.programs import STOP_SECONDS
@@ -21,12 +22,15 @@ def say(message: str) -> None:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="hack/cluster", description=__doc__)
-    parser.add_argument("command", choices=("up", "down", "status", "load", "archives", "prepare"))
+    parser.add_argument("command", choices=("up", "down", "status", "load", "archives", "prepare", "helm"))
     parser.add_argument("archive", nargs="?", type=Path, help="load: an image for the node; archives: where to")
     parser.add_argument("--dir", type=Path, default=layout.default_directory(), help="state directory [%(default)s]")
     chosen = parser.parse_args(arguments)
     path = chosen.dir.expanduser().resolve()
     try:
+        if chosen.command == "helm":
+            print(needs.find_helm(Settings().cache, say))
+            return 0
         needs.check_machine()
         if chosen.command == "load":
             return _load(path, chosen.archive)
@@ -34,6 +38,7 @@ def main(arguments: list[str]) -> int:
             return _archives(chosen.archive)
         if chosen.command == "prepare":
             needs.prepare(Settings().cache, say)
+            needs.find_helm(Settings().cache, say)
             return 0
         return {"up": _up, "down": _down, "status": _status}[chosen.command](path)
     except HoldfastError as error:
@@ -49,7 +54,8 @@ def _up(path: Path) -> int:
     node = asyncio.run(up.up(path, Settings().cache, say))
     say(f"{node.name} is Ready after {time.monotonic() - started:.1f} s; next:")
     print(f"export KUBECONFIG={node.home.kubeconfig}")
-    print("kubectl get nodes")
+    kubectl = binaries.find_or_make(Settings().cache, say).kubectl
+    print(f"{'kubectl' if shutil.which('kubectl') else kubectl} get nodes")
     return 0
 
 

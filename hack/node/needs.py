@@ -12,6 +12,7 @@ from pathlib import Path
 from controller.errors import Terminal
 from controller.local import binaries, gobuild
 from controller.local.binaries import Binaries
+from hack.node.layout import CHECKOUT
 from hack.node.run import run
 
 # Program or file that is looked for -> the Debian package that has it.
@@ -28,6 +29,7 @@ PACKAGES = {
     "mount": "mount",
 }
 OWN_CLUSTER = "Use a cluster of your own instead, for example kind, and name it with --context where a command takes it"
+HELM_VERSION = "3.21.4"  # as in hack/helm/go.mod
 APT_SECONDS = 600.0
 
 Say = Callable[[str], None]
@@ -77,8 +79,22 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
 
 
+def find_helm(cache: Path, say: Say) -> Path:
+    """helm, built once from its pinned module; raises as `gobuild.build_package`."""
+    directory = cache.expanduser() / "helm"
+    path = directory / f"helm-{HELM_VERSION}"
+    if not binaries.is_executable(path):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with binaries.turn(directory, say):
+            if not binaries.is_executable(path):
+                stamp = f"-s -w -X helm.sh/helm/v3/internal/version.version=v{HELM_VERSION}"
+                gobuild.build_package("helm.sh/helm/v3/cmd/helm", stamp, CHECKOUT / "hack" / "helm", path, say)
+    return path
+
+
 def prepare(cache: Path, say: Say) -> Programs:
     """Everything that takes long the first time."""
+    check_machine()
     install_packages(say)
     return find_or_build(cache, say)
 

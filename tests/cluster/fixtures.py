@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from controller.settings import Settings
 from hack.image.build import image_name
 from hack.node import images
 from hack.node.layout import Node
+from hack.node.needs import find_helm
 from tests.cluster.running_node import Cluster, down, make_directory, run_module, up
 from tests.needs import lack, need_root
 from tests.running_plane import find_binaries
@@ -70,6 +72,12 @@ def operator_image(cluster: Cluster) -> str:
     path = Path(done.stdout.strip())
     images.load(cluster.node, path)
     return image_name(path)
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    """The real helm, from the same cache as the other binaries."""
+    return find_helm(Settings().cache, say)
 
 
 def _extract(kubectl: Path, context: str, path: Path) -> Path:
