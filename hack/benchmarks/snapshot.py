@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 import time
@@ -50,7 +51,9 @@ async def run(options: Options) -> Result:
         controller.end(signal.SIGTERM)
         await bench.request("DELETE", f"{GROUP}/namespaces/{NAMESPACE}/batchjobs")
         await _emptied(bench)
+        cpu = _cpu_of_children()
         result.add(restore_s=await _restore(bench, status["location"]))
+        result.add(restore_command_cpu_s=_cpu_of_children() - cpu)
         back = await bench.jobs(NAMESPACE)
         result.add(restored_share=len(back) / count, out_of_order=_displaced(before, _order(back)))
     return result
@@ -102,6 +105,12 @@ async def _restore(bench: Rig, location: str) -> float:
     if code != 0:
         raise RuntimeError(f"holdfast restore ended with {code}")
     return time.monotonic() - began
+
+
+def _cpu_of_children() -> float:
+    """CPU seconds of the children that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _order(jobs: list[Object]) -> list[str]:

@@ -22,8 +22,7 @@ from controller.reconcile.workqueue import LOW, NORMAL
 from controller.recovery.archive import places
 from controller.recovery.snapshots.take import Order, Taker
 from controller.settings import Settings
-
-AUDIT = "audit"  # directory of the audit journal in the state directory
+from controller.telemetry.audit import DIRECTORY
 
 _log = structlog.get_logger("controller.snapshots")
 
@@ -130,7 +129,9 @@ class SnapshotReconciler:
 
     def _take(self, snapshot: Snapshot) -> None:
         key, uid = snapshot.key, snapshot.metadata.uid
-        audit = self._settings.home / AUDIT if snapshot.spec.include_audit or self._settings.snapshot_audit else None
+        audit = (
+            self._settings.home / DIRECTORY if snapshot.spec.include_audit or self._settings.snapshot_audit else None
+        )
         order = Order(f"{key.namespace}/{key.name}", snapshot.status.location, audit)
         task = asyncio.create_task(self._taker.take(order), name=f"snapshot-{key.name}")
         self._flying, self._began = (key, uid, task), self._parts.monotonic()

@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from controller.recovery.archive.read import objects, verify
+from controller.errors import Terminal
+from controller.recovery.archive.read import extract_audit, objects, verify
 from controller.recovery.archive.write import file_sha256
 from tests.integration.controller.conftest import OtherController
 from tests.integration.controller.jobs import GROUP, Jobs, Object, condition_of, found
@@ -75,6 +76,19 @@ def test_a_place_that_is_not_allowed_or_cannot_be_written(controller: RunningCon
     refused = take(jobs, "refused", destination="/etc/holdfast-backup")["status"]
     assert refused["phase"] == "Failed" and "HOLDFAST_SNAPSHOT_ALLOW" in refused["message"]
     assert condition_of({"status": refused}, "Failed")
+
+
+def test_the_audit_journal_goes_with_it(controller: RunningController, jobs: Jobs, tmp_path: Path) -> None:
+    """7.10, 9.3: by the object's own wish; the archive gives it back as it was, and not over anything that is there."""
+    jobs.create("done")
+    uid = jobs.finished("done", "Succeeded")["metadata"]["uid"]
+    soon(lambda: uid in (controller.home / "audit" / "audit.jsonl").read_text(), "the journal tells of it")
+    path = Path(take(jobs, "with", includeAudit=True)["status"]["location"])
+    assert "audit.jsonl" in extract_audit(path, tmp_path / "out")
+    assert uid in (tmp_path / "out" / "audit.jsonl").read_text()
+    with pytest.raises(Terminal):
+        extract_audit(path, tmp_path / "out")
+    assert extract_audit(Path(take(jobs, "without")["status"]["location"]), tmp_path / "none") == []
 
 
 def test_killed_in_the_middle_it_is_taken_all_the_same(
