@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,8 +57,12 @@ def restore(archive: str, dry_run: bool, conflict: str, kubeconfig: Path | None,
     settings = Settings()
     try:
         identity = read_identity(settings.home)
-        with tempfile.TemporaryDirectory(prefix="holdfast-restore-") as scratch:
-            path = places.fetch(archive, Path(scratch))
+        # What is on this machine is read where it is: a run that is killed leaves no directory behind.
+        scratch = (
+            nullcontext("") if places.is_local(archive) else tempfile.TemporaryDirectory(prefix="holdfast-restore-")
+        )
+        with scratch as directory:
+            path = places.fetch(archive, Path(directory))
             manifest = read.verify(path, archive)
             _introduce(archive, manifest)
             host = Host(identity.state_id if identity is not None else "", socket.gethostname())
