@@ -21,7 +21,8 @@ JOBS = Group(
             "HoldfastAdmissionClosed",
             # A degraded controller says the reason by an alert of its own.
             "holdfast_admission_gate_open == 0"
-            ' unless on (job, instance) holdfast_degraded{reason!="RecoveryFailed"} == 1',
+            ' unless on (job, instance) holdfast_degraded{reason!="RecoveryFailed"} == 1'
+            " unless on (job, instance) holdfast_leader == 0",  # one that stands by admits nothing
             600,
             "critical",
             "No job is admitted.",

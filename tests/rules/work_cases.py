@@ -57,6 +57,12 @@ CASES = (
     ),
     Case(
         "HoldfastAdmissionClosed",
+        "who stands by admits nothing, and who leads has to",
+        {"holdfast_admission_gate_open": "0x90", "holdfast_leader": "0x40 1x49"},
+        ((40, None), (52, Ring("The controller h:9400 has admitted no job for 10 minutes."))),
+    ),
+    Case(
+        "HoldfastAdmissionClosed",
         "a degraded controller is another alert",
         {
             "holdfast_admission_gate_open": "0x90",

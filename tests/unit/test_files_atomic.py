@@ -76,6 +76,7 @@ def test_a_hundred_concurrent_writers_never_show_a_mix(tmp_path: Path) -> None:
     assert names(tmp_path) == ["file"]
 
 
+@pytest.mark.timeout(600)
 def test_a_thousand_kills_leave_no_corrupt_file(tmp_path: Path) -> None:
     """8.2: SIGKILL at 1,000 random instants of a writer; the file is whole each time, leftovers are temporary ones."""
     path = tmp_path / "file"

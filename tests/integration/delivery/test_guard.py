@@ -149,7 +149,12 @@ async def test_a_name_that_rebinds_with_every_question() -> None:
             ]
             answers = await asyncio.gather(*(sending.send(message(url)) for url in names))
         assert bad.connections == 0
-        assert {answer.reason for answer in answers} <= {"Delivered", "AddressRefused", "ConnectFailed"}
+        assert {answer.reason for answer in answers} <= {
+            "Delivered",
+            "AddressRefused",
+            "ConnectFailed",
+            "ConnectTimeout",
+        }
         assert sum(answer.meaning is Meaning.DELIVERED for answer in answers) >= 10
 
 

@@ -37,33 +37,33 @@ from tests.integration.delivery.tempers import (
 
 
 @pytest.mark.parametrize(
-    ("talk", "reasons", "most"),
+    ("talk", "reasons", "limit"),
     [
-        (nothing, {"Timeout"}, 3.0),
-        (deaf, {"Timeout"}, 3.0),
-        (a_byte_at_a_time, {"Timeout"}, 3.0),
-        (endless_informational, {"Timeout"}, 3.0),
-        (endless_headers, {"BadAnswer"}, 3.0),
-        (endless_line, {"BadAnswer"}, 3.0),
-        (reset, {"ConnectionBroken", "BadAnswer"}, 3.0),
-        (reset_at_once, {"ConnectionBroken", "BadAnswer"}, 3.0),
-        (rubbish, {"BadAnswer"}, 3.0),
-        (half, {"BadAnswer", "ConnectionBroken"}, 3.0),
+        (nothing, {"Timeout"}, 1.0),
+        (deaf, {"Timeout"}, 1.0),
+        (a_byte_at_a_time, {"Timeout"}, 1.0),
+        (endless_informational, {"Timeout"}, 1.0),
+        (endless_headers, {"BadAnswer"}, 20.0),  # ended by their size, not by the time
+        (endless_line, {"BadAnswer"}, 20.0),
+        (reset, {"ConnectionBroken", "BadAnswer"}, 20.0),
+        (reset_at_once, {"ConnectionBroken", "BadAnswer"}, 20.0),
+        (rubbish, {"BadAnswer"}, 20.0),
+        (half, {"BadAnswer", "ConnectionBroken"}, 20.0),
     ],
 )
-async def test_every_try_ends(talk: object, reasons: set[str], most: float) -> None:
+async def test_every_try_ends(talk: object, reasons: set[str], limit: float) -> None:
     """Faults: never answers, one byte a minute, endless headers, resets, rubbish; in time, in bounds, with a reason."""
     tracemalloc.start()
     try:
         async with listening(talk) as receiver, sender() as sending:  # type: ignore[arg-type]
             began = time.monotonic()
-            answer = await sending.send(message(receiver.url, total_seconds=1.0))
+            answer = await sending.send(message(receiver.url, total_seconds=limit))
             took = time.monotonic() - began
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
     assert answer.meaning is Meaning.FAILED and answer.reason in reasons, answer
-    assert took < most and answer.code is None
+    assert took < limit + 5 and answer.code is None
     assert SECRET not in answer.message and len(answer.message) <= 512
 
 

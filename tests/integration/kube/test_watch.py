@@ -84,7 +84,8 @@ async def test_every_change_is_told_in_order(plane: RunningPlane, client: Api, n
         await eventually(lambda: seen.has("BatchJob", "DELETED", "a") and seen.has("JobQueue", "ADDED", "q"))
         assert [type_ for _, type_, name in seen.events if name == "a"] == ["ADDED", "MODIFIED", "DELETED"]
         value = seen.metrics.registry.get_sample_value
-        assert value("holdfast_watch_events_total", {"kind": "BatchJob", "type": "DELETED"}) == 1
+        told = value("holdfast_watch_events_total", {"kind": "BatchJob", "type": "DELETED"})
+        assert told is not None and told >= 1  # what tests before left is deleted meanwhile
         assert seen.lists["BatchJob"] == 1
 
 

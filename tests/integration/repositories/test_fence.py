@@ -193,14 +193,14 @@ def test_a_push_that_stands_still_behind_the_check(pushing: tuple[Home, Path]) -
         start_new_session=True,
     )
     try:
-        eventually_sync(lambda: fence.locked_refs(home.mirror), what="a locked branch")
+        # The branch is locked before the hook asks for the token: only one that stands still has passed it.
+        eventually_sync(lambda: "T" in _states(push.pid), timeout=30, what="the stopped push")
         home.grant(2)
         assert fence.locked_refs(home.mirror) == ["main"]
         second = home.workspace("second.1")
         home.job_commit(second, "other")
         assert home.push(second, "main", token=2).returncode != 0
     finally:
-        eventually_sync(lambda: "T" in _states(push.pid), what="the stopped push")
         os.killpg(push.pid, signal.SIGCONT)
         push.wait(30)
     assert fence.locked_refs(home.mirror) == []
