@@ -65,6 +65,12 @@ class Cluster:
                 return
             query["continue"] = following
 
+    def log(self, pod: str, container: str) -> bytes:
+        """What the kubelet has of a container's output, each line with its time before it. Raises as `get`."""
+        query = urlencode({"container": container, "timestamps": "true"})
+        path = f"{SERVED['Pod'].path(self.namespace, pod, 'log')}?{query}"
+        return self._bytes("GET", path, f"pod {pod}", accept="*/*")
+
     def create(self, kind: str, body: Object) -> Object:
         """Make an object; unknown fields are refused. Raises as `get`, and AlreadyExists."""
         path = f"{SERVED[kind].path(self.namespace)}?fieldValidation=Strict&fieldManager=holdfast-cli"
@@ -84,6 +90,17 @@ class Cluster:
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> Object:
+        return dict(json.loads(self._bytes(verb, path, what, body, content_type, accept)))
+
+    def _bytes(
+        self,
+        verb: str,
+        path: str,
+        what: str,
+        body: Object | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> bytes:
         headers = {"Accept": accept, "User-Agent": "holdfast-cli", **self._access.headers}
         data = None
         if body is not None:
@@ -91,7 +108,7 @@ class Cluster:
             headers["Content-Type"] = content_type
         status, answer_headers, answer = self._exchange(verb, path, data, headers)
         if status < 300:
-            return dict(json.loads(answer))
+            return answer
         raise self._explained(error_of(what, status, answer_headers, answer), what)
 
     def _exchange(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from controller.cli import runs, view
+from controller.cli.podlogs import PodOutput, location_of, runs_as_pod
 from controller.cli.session import Session, note
 from controller.cli.tail import Tail
 from controller.errors import HoldfastError
@@ -41,6 +42,7 @@ class Watch:
         self._away = job is None
         self._told = view.phase(job) if job else ""
         self._hurry = False
+        self._pods: dict[int, PodOutput] = {}
 
     @property
     def ended(self) -> bool:
@@ -54,7 +56,13 @@ class Watch:
         return max([*numbers, *([int(attempt["number"])] if attempt else [])], default=None)
 
     def over(self, number: int) -> bool:
-        """Whether attempt `number` is over, by its run directory or by the status."""
+        """Whether attempt `number` is over, by its run directory or by the status; then all of its output is there."""
+        run, over = self.run(number), self._is_over(number)
+        if isinstance(run, PodOutput):
+            run.refresh(location_of(self.job or {}, number), over=over)
+        return over
+
+    def _is_over(self, number: int) -> bool:
         run = self.run(number)
         if run is not None and run.over:
             self._hurry = True
@@ -64,8 +72,14 @@ class Watch:
             return True
         return attempt is not None and attempt.get("finishedAt") is not None and int(attempt["number"]) == number
 
-    def run(self, number: int) -> runs.Run | None:
-        """The run directory of attempt `number`, if it is here."""
+    def run(self, number: int) -> runs.Run | PodOutput | None:
+        """The run directory of attempt `number`, if it is here; what is read of its Pod, where it is one."""
+        if number in self._pods:
+            return self._pods[number]
+        if self.job is not None and runs_as_pod(self.job, number):
+            made = self._pods[number] = PodOutput(self._session.cluster, self.uid, number)
+            made.refresh(location_of(self.job, number), over=self._is_over(number))
+            return made
         if self.job is not None:
             return runs.find(self.job, number)
         return next((run for run in runs.of_uid(self.uid) if run.number == number), None)

@@ -9,6 +9,7 @@ import click
 
 from controller.cli import runs, view
 from controller.cli.follow import Watch, describe_wait, elsewhere, follow
+from controller.cli.podlogs import PodOutput
 from controller.cli.session import Failure, Session, complete_jobs, note, with_session
 from controller.cli.tail import Tail, last_lines, size
 from controller.errors import HoldfastError, Terminal
@@ -96,7 +97,7 @@ def _nothing(watch: Watch, name: str, number: int | None) -> str:
     return elsewhere(watch.job, number)
 
 
-def _print(run: runs.Run, offset: int, out: IO[bytes]) -> None:
+def _print(run: runs.Run | PodOutput, offset: int, out: IO[bytes]) -> None:
     """What is there now; what is written meanwhile is left for another call, so that it ends."""
     try:
         end = size(run.output)

@@ -14,7 +14,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from controller.files.atomic import write_atomic, write_durable
+from controller.files.atomic import write_atomic
 from controller.files.versions import current, known
 
 OUTPUT, POSITION = "output.log", "position.json"
@@ -71,9 +71,7 @@ class Spool:
         data = json.dumps({"version": known(POSITION), **fields}).encode()
         if self.position.complete:
             os.fsync(self._fd)
-            write_durable(str(self._directory / POSITION), data)
-        else:
-            write_atomic(self._directory / POSITION, data)
+        write_atomic(self._directory / POSITION, data)
 
     def complete(self) -> None:
         """Nothing more will come: what is there is made durable."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -286,3 +289,23 @@ def test_an_outside_queue_holds_it(controller: RunningController, jobs: Jobs, ku
     jobs.phase("queued", "Waiting", reason="Suspended")
     jobs.patch("queued", {"cancel": True})
     jobs.finished("queued", "Canceled")
+
+
+def holdfast(cluster: Cluster, jobs: Jobs, *arguments: str) -> subprocess.Popen[bytes]:
+    """The command, as a user of the cluster who has nothing of the controller's."""
+    argv = [sys.executable, "-m", "controller.cli.main", *arguments, f"--namespace={jobs.namespace}"]
+    env = {**os.environ, "HOLDFAST_KUBECONFIG": str(cluster.kubeconfig), "HOLDFAST_HOME": "/nonexistent"}
+    return subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_logs(controller: RunningController, jobs: Jobs, cluster: Cluster, kubectl: Kubectl) -> None:
+    """3.2, 4.2: the same command follows a Pod, from the first line to the last, and shows it once the Pod is gone."""
+    uid = run(jobs, "told", "for i in 1 2 3 4 5; do echo line $i; sleep 1; done; printf end")
+    following = holdfast(cluster, jobs, "logs", "-f", "told")
+    output, errors = following.communicate(timeout=110)
+    expected = b"line 1\nline 2\nline 3\nline 4\nline 5\nend"
+    assert (following.returncode, output) == (0, expected), errors
+    jobs.finished("told", "Succeeded")
+    eventually_sync(lambda: not pods_of(kubectl, uid), 60, "the Pod is gone")
+    again = holdfast(cluster, jobs, "logs", "--tail", "2", "told")
+    assert again.communicate(timeout=60)[0] == b"line 5\nend"

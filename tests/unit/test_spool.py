@@ -1,0 +1,48 @@
+"""Output that is taken over: after a crash file and position agree (requirements 3.2, 4.2, 8.1)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from controller.files.spool import OUTPUT, Position, Spool, read_position
+
+
+def test_it_goes_on_where_it_was_remembered(tmp_path: Path) -> None:
+    """4.2: what was written after the last record is cut off and taken over again, so nothing is there twice."""
+    spool = Spool(tmp_path / "a")
+    spool.open()
+    spool.append(b"one\n", replace(spool.position, last=5, same=1))
+    spool.remember()
+    spool.append(b"two\n", replace(spool.position, last=6, same=1))
+    spool.close()
+    again = Spool(tmp_path / "a")
+    assert again.position == Position(4, 5, 1)
+    again.open()
+    assert (tmp_path / "a" / OUTPUT).read_bytes() == b"one\n"
+    again.append(b"two\n", replace(again.position, last=6, same=1))
+    again.complete()
+    again.close()
+    assert (tmp_path / "a" / OUTPUT).read_bytes() == b"one\ntwo\n"
+    assert read_position(tmp_path / "a") == Position(8, 6, 1, complete=True)
+
+
+def test_a_file_that_lost_its_end_is_begun_anew(tmp_path: Path) -> None:
+    """8.1: a machine that went down may have kept the position and not the bytes."""
+    spool = Spool(tmp_path)
+    spool.open()
+    spool.append(b"0123456789", replace(spool.position, last=5, same=1))
+    spool.remember()
+    spool.close()
+    (tmp_path / OUTPUT).write_bytes(b"012")
+    again = Spool(tmp_path)
+    again.open()
+    again.close()
+    assert again.position == Position() and (tmp_path / OUTPUT).read_bytes() == b""
+
+
+def test_a_damaged_position_counts_as_none(tmp_path: Path) -> None:
+    """7.5"""
+    for text in ("", "{", "[]", '{"version": 1}', '{"version": 99, "size": 1, "last": 1, "same": 1, "complete": true}'):
+        (tmp_path / "position.json").write_text(text)
+        assert read_position(tmp_path) == Position()
