@@ -28,7 +28,7 @@ from controller.reconcile.callback_secrets import CallbackSecrets
 from controller.reconcile.flights import Flights, Landed, Outcome
 from controller.reconcile.parts import Parts
 from controller.reconcile.workers import Result
-from controller.reconcile.workqueue import NORMAL
+from controller.reconcile.workqueue import HIGH, NORMAL
 from controller.telemetry.callback_metrics import CallbackMetrics
 
 
@@ -59,8 +59,8 @@ class CallbackReconciler:
         self._metrics = metrics
         self._jitter = jitter
         self._secrets = CallbackSecrets(parts.api, parts.monotonic)
-        self._hosts = Hosts(self._wake, parts.now, per_host, total)
-        self._flights = Flights(self._wake)
+        self._hosts = Hosts(self._hurry, parts.now, per_host, total)
+        self._flights = Flights(self._hurry)
         self._up_since = parts.now()
         for at, host, works in book.take_recent():
             self._hosts.learn(host, at, works)
@@ -256,6 +256,13 @@ class CallbackReconciler:
 
     def _wake(self, key: Key) -> None:
         self._parts.queue.add(key, NORMAL)
+
+    def _hurry(self, key: Key) -> None:
+        """One that has a place at its host holds it up until it is used; an outcome is better recorded than sent again.
+
+        They are as few as there are places.
+        """
+        self._parts.queue.add(key, HIGH)
 
 
 def _job(callback: Callback) -> Key:

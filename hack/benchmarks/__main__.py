@@ -53,8 +53,12 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, metavar="N", help="a smaller run: at most N objects")
     parser.add_argument("--seconds", type=float, default=60, metavar="N", help="how long idle measures (default 60)")
     parser.add_argument("--profile", type=Path, metavar="FILE", help="profile the controller, which slows it")
+    parser.add_argument(
+        "--part", action="append", choices=[*callbacks.PARTS], help="of callbacks: only this one; may be repeated"
+    )
     given = parser.parse_args()
-    options = Options(given.jobs, given.seconds, given.profile.absolute() if given.profile else None)
+    profile = given.profile.absolute() if given.profile else None
+    options = Options(given.jobs, given.seconds, profile, tuple(given.part or ()))
     wanted = list(BENCHMARKS) if given.name == "all" else [given.name]
     results = [asyncio.run(_run(name, options)) for name in wanted]
     if not given.json:

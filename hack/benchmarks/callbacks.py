@@ -1,6 +1,7 @@
-"""callbacks: how many callbacks a second one sender gets to a local receiver, by HTTP alone (design 8).
+"""callbacks: how many a second get to a local receiver: by HTTP alone, and end to end (design 8, `deliveries`).
 
-The receiver is `holdfast webhook-sink` in a process of its own: it verifies every signature and tells duplicates.
+By HTTP alone the receiver is `holdfast webhook-sink` in a process of its own: it verifies every signature and tells
+duplicates. Its parts can be run one by one: `--part http`, `deliver`, `outage`, `dead`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
+from benchmarks import deliveries
 from benchmarks.result import Result, at_least, at_most, machine, percentile, say
 from benchmarks.rig import Options
 from controller.decisions.answer import Answer, Meaning
@@ -28,12 +30,20 @@ COUNT = 5000
 AT_ONCE = 4  # to one host, as the setting has it
 PAYLOAD = json.dumps({"type": "batchjob.succeeded", "timestamp": "2026-01-01T00:00:00Z", "data": {"text": "x" * 900}})
 START_SECONDS = 20.0
-TARGETS = {"http_per_second": at_least(500), "http_ms_p99": at_most(100)}
+TARGETS = {"http_per_second": at_least(500), "http_ms_p99": at_most(100), **deliveries.TARGETS}
 
 
 async def run(options: Options) -> Result:
-    """Measure against a receiver on this machine."""
-    result, count = Result("callbacks", TARGETS), options.at_most(COUNT)
+    """Measure against receivers on this machine."""
+    result = Result("callbacks", TARGETS)
+    for name in options.parts or PARTS:
+        await PARTS[name](options, result)
+    return result
+
+
+async def _http(options: Options, result: Result) -> None:
+    """One sender, no API server."""
+    count = options.at_most(COUNT)
     result.machine = machine(Path(tempfile.gettempdir()))
     secret = f"whsec_{base64.b64encode(os.urandom(32)).decode()}"
     arguments = ("webhook-sink", "--port", "0", "--output", "json", "--count", str(count + AT_ONCE))
@@ -52,7 +62,6 @@ async def run(options: Options) -> Result:
         if sink.returncode is None:
             sink.terminate()
         await asyncio.wait_for(sink.wait(), START_SECONDS)
-    return result
 
 
 async def _listening(sink: asyncio.subprocess.Process) -> str:
@@ -95,3 +104,6 @@ async def _send_all(url: str, signer: Signer, count: int, result: Result) -> lis
     result.add(http_per_second=count / seconds, sender_cpu_ms=(time.process_time() - cpu) * 1000 / count)
     await sender.aclose()
     return took
+
+
+PARTS = {"http": _http, "deliver": deliveries.deliver, "outage": deliveries.outage, "dead": deliveries.dead}

@@ -90,6 +90,10 @@ class Controller:
         """Its resident memory in MB."""
         return processes.rss_mb(self.pid)
 
+    def rss_peak_mb(self) -> float:
+        """The most that it ever was."""
+        return processes.rss_peak_mb(self.pid)
+
     def end(self, number: signal.Signals) -> None:
         """Signal it and wait until it is gone; harmless where it is gone already."""
         if self.child.poll() is None:

@@ -88,6 +88,11 @@ def rss_mb(pid: int) -> float:
     return _kilobytes(Path(f"/proc/{pid}/status"), "VmRSS:") * 1024 / 1e6
 
 
+def rss_peak_mb(pid: int) -> float:
+    """The most resident memory that it ever had, in MB."""
+    return _kilobytes(Path(f"/proc/{pid}/status"), "VmHWM:") * 1024 / 1e6
+
+
 def pss_mb(pid: int) -> float:
     """Proportional share of memory now, in MB: pages that n processes share count one n-th."""
     return _kilobytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss:") * 1024 / 1e6

@@ -47,11 +47,13 @@ class Options:
         jobs: upper bound of the number of objects, None for the benchmark's own.
         seconds: of the idle measurement.
         profile: file for cProfile's statistics of the controller, or None.
+        parts: of a benchmark that has some; empty: all of them.
     """
 
     jobs: int | None = None
     seconds: float = 60.0
     profile: Path | None = None
+    parts: tuple[str, ...] = ()
 
     def at_most(self, number: int) -> int:
         """`number`, or fewer where a smaller run is asked for."""
@@ -156,7 +158,7 @@ class Rig:
         async def one(number: int, name: str) -> None:
             path = f"{GROUP}/namespaces/{namespace}/batchjobs/{name}/status"
             async with limit:
-                await self.request("PATCH", path, {"status": _finished(number)}, patch=True)
+                await self.request("PATCH", path, {"status": finished(number)}, patch=True)
 
         await asyncio.gather(*(one(number, name) for number, name in enumerate(names)))
 
@@ -216,7 +218,8 @@ def names(count: int, prefix: str = "job") -> list[str]:
     return [f"{prefix}-{number:05d}" for number in range(count)]
 
 
-def _finished(number: int) -> Object:
+def finished(number: int) -> Object:
+    """A status as the controller records it of a job that succeeded."""
     moment, uid = "2026-01-01T00:00:00.000000Z", f"00000000-0000-4000-8000-{number:012d}"
     true = [
         {"type": kind, "status": "True", "reason": "Succeeded", "message": "exit code 0", "lastTransitionTime": moment}

@@ -101,3 +101,22 @@ def test_snapshot() -> None:
     figures = bench("snapshot", "--jobs", "100")["figures"]
     assert figures["restored_share"] == 1 and figures["out_of_order"] == 0
     assert figures["snapshot_s"] > 0 and figures["restore_s"] > 0
+
+
+@pytest.mark.timeout(300)
+def test_callbacks_end_to_end() -> None:
+    """Issue C, speed: what a delivery costs in writes, by the API server's own account; nothing is lost or sent on."""
+    figures = bench("callbacks", "--jobs", "20", "--part", "deliver", "--part", "outage")["figures"]
+    assert figures["deliver_per_second"] > 0 and figures["deliver_refused"] == figures["deliver_twice"] == 0
+    assert figures["deliver_creations_per_delivery"] == 1 and 1 <= figures["deliver_writes_per_delivery"] <= 2
+    assert figures["outage_lost"] == figures["outage_sent_after_record"] == 0
+    assert figures["outage_tries_in_vain"] > 0 and figures["outage_seconds_until_all_arrived"] > 0
+
+
+@pytest.mark.timeout(300)
+def test_callbacks_to_a_dead_host() -> None:
+    """Issue C, speed: the others with and without it; the small run says nothing about how much they are slowed."""
+    figures = bench("callbacks", "--jobs", "100", "--part", "dead", "--part", "http")["figures"]
+    assert figures["dead_per_second_with"] > 0 and figures["dead_per_second_without"] > 0
+    assert figures["dead_twice"] == 0 and 0 < figures["dead_rss_peak_mb"] < 250
+    assert figures["verified"] == 100
