@@ -93,19 +93,20 @@ class PodExecutor:
             raise Terminal("InvalidSpec", "spec.pod.image: is required for a Pod")
         if spec.attempt in self._looks.refused:
             return
-        if not await self._cluster.create_job(spec.namespace, job_of(spec, spec.pod)):
-            await self._is_ours(spec)
-
-    async def _is_ours(self, spec: LaunchSpec) -> None:
-        """A Job of this name counts only with our label and owner."""
-        name, attempt = names.job_name(spec.job, spec.attempt), spec.attempt
-        found = await self._cluster.job(spec.namespace, name)
-        if found is None:
-            raise Transient("JobVanished", f"Job {name} was there a moment ago")
-        job = Seen.of(attempt, [found], []).job
-        if job is None or attempt.job_uid not in job.owners:
+        if await self._cluster.create_job(spec.namespace, job_of(spec, spec.pod)):
+            return
+        if not await self._is_ours(spec.attempt, spec.namespace, spec.job):
+            name = names.job_name(spec.job, spec.attempt)
             text = f"Job {spec.namespace}/{name} belongs to somebody else; delete it, or make the BatchJob anew"
             raise Terminal("NameConflict", text)
+
+    async def _is_ours(self, attempt: AttemptId, namespace: str, job: str) -> bool:
+        """Whether the Job of an attempt's name, which exists, has our label and owner."""
+        name = names.job_name(job, attempt)
+        found = await self._cluster.job(namespace, name)
+        if found is None:
+            raise Transient("JobVanished", f"Job {namespace}/{name} was there a moment ago")
+        return Seen.of(attempt, [found], []).job is not None
 
     async def stop(self, attempt: AttemptId, reason: str, grace_seconds: float) -> None:
         """Write down that it is stopped, then TERM, grace, KILL; nothing to do without a Job and a Pod.
@@ -159,9 +160,13 @@ class PodExecutor:
         try:
             made = await self._cluster.create_job(owner[0], voided_job(owner[1], attempt, note))
         except (Waiting, Terminal):  # a quota or a webhook refuses it, as it would the launch
+            made = False
+        else:
+            if not made and await self._is_ours(attempt, *owner):
+                raise Transient("LaunchedMeanwhile", f"the launch of {attempt} arrived in this moment")
+        if not made:  # it cannot be made, and neither can the Job of a launch
             self._looks.refused[attempt] = ExitRecord(None, None, "", message, datetime.now(UTC))
-            return True
-        return made or await self.void(attempt, message)
+        return True
 
     async def usage(self, attempt: AttemptId) -> Usage:
         """Its Pods that run; what they take is the node's to tell."""

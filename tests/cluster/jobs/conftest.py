@@ -1,0 +1,53 @@
+"""One controller of jobs as Pods for the tests of this directory; it is gone before others use the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from controller.cli.access import load
+from tests.cluster.namespaces import serve_kinds
+from tests.cluster.running_node import Cluster
+from tests.integration.controller.conftest import assert_no_defect
+from tests.integration.controller.jobs import Jobs
+from tests.integration.controller.running_controller import RunningController
+
+
+@pytest.fixture(scope="package")
+def pods_controller(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningController]:
+    """A controller of jobs as Pods, on this machine, with the node's cluster."""
+    serve_kinds(cluster)
+    directory = tmp_path_factory.mktemp("pods-controller")
+    settings = {
+        "HOLDFAST_EXECUTORS": "Pod",
+        "HOLDFAST_POD_OUTPUT": str(directory / "kept"),
+        "HOLDFAST_START_TIMEOUT_SECONDS": "12",
+    }
+    made = RunningController(directory, cluster.kubeconfig, settings)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def controller(pods_controller: RunningController) -> Iterator[RunningController]:
+    since = pods_controller.log_size()
+    pods_controller.ensure()
+    yield pods_controller
+    assert_no_defect(pods_controller, since)
+
+
+@pytest.fixture(scope="package")
+def http(cluster: Cluster) -> Iterator[httpx.Client]:
+    """Plain HTTP to the node's API server as its administrator."""
+    access = load(cluster.kubeconfig)
+    with httpx.Client(
+        base_url=access.server, verify=access.tls or True, headers=dict(access.headers), timeout=20, trust_env=False
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def jobs(http: httpx.Client, namespace: str) -> Jobs:
+    return Jobs(http, namespace)
