@@ -1,6 +1,6 @@
 """The controller is killed before each of its effects, and the next one goes on (requirements 2.1-2.6, 3.3-3.6, 7.6).
 
-Without --soak every n-th crossing is taken, n so that a scenario takes three minutes, from an offset that the commit
+Without --soak every n-th crossing is taken, n so that a scenario takes two minutes, from an offset that the commit
 gives. What is printed at the end of a scenario says how many there are and how many were taken.
 """
 
@@ -40,7 +40,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
     return _say
 
 
-@pytest.mark.timeout(3 * BUDGET_SECONDS)
+@pytest.mark.timeout(6 * BUDGET_SECONDS)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_some_crossings(worlds: list[World], name: str, say: Callable[[str], None]) -> None:
     """2.6, 3.3, 7.2: whatever instant the controller dies at, every job ends once, and as it should."""
