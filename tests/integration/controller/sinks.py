@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ class Sink:
     """A receiver that verifies each signature; answers with `code`.
 
     Args:
+        echo: the body of an answer is what was sent, headers and all.
+        times: when each request came, seconds since the epoch.
         told: (webhook-id, event) in the order of arrival, of those that were answered with 2xx.
         tries: the webhook-id of each request.
     """
@@ -30,11 +33,14 @@ class Sink:
     code: int = 204
     told: list[tuple[str, str]] = field(default_factory=list)
     tries: list[str] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    echo: bool = False
     port: int = 0
 
     def take(self, headers: dict[str, str], body: bytes) -> int:
         event = Webhook(SECRET).verify(body, headers)
         self.tries.append(headers["webhook-id"])
+        self.times.append(time.time())
         if self.code < 300:
             self.told.append((headers["webhook-id"], event["data"]["event"]))
         return self.code
@@ -53,8 +59,10 @@ def serving() -> Iterator[Sink]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             self.send_response(one.take({k.lower(): v for k, v in self.headers.items()}, body))
-            self.send_header("content-length", "0")
+            answer = str(self.headers).encode() + body if one.echo else b""
+            self.send_header("content-length", str(len(answer)))
             self.end_headers()
+            self.wfile.write(answer)
 
         def log_message(self, *_: Any) -> None:
             """Nothing: the test looks at what arrived."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from controller.api.model import format_time
+from controller.decisions.delivery import place_of
 from tests.integration.controller.conftest import OtherController
 from tests.integration.controller.jobs import GROUP, Jobs, uid_of
 from tests.integration.controller.running_controller import RunningController
@@ -115,3 +118,30 @@ def test_a_wiped_status_tells_nothing_twice(controller: RunningController, jobs:
     jobs.wipe("one")
     soon(lambda: deliveries(jobs, "one") == [("Succeeded", "Delivered")], "it is known again")
     assert len(sink.tries) == 1, json.dumps(callbacks(jobs))
+
+
+def test_what_fell_due_in_an_outage_is_spread(controller: RunningController, jobs: Jobs, sink: Sink) -> None:
+    """6.3: count and next time survive the restart; the tries do not all come at once."""
+    sink.code = 404  # a receiver that works: its circuit stays closed
+    jobs.secret("hook", key=SECRET)
+    names = [f"job-{number}" for number in range(12)]
+    for name in names:
+        jobs.create(name, callbacks=[hook(sink, schedule=["15s", "1h"])])
+    soon(lambda: [each.get("status", {}).get("attempts") for each in callbacks(jobs)] == [1] * 12, "each was tried")
+    controller.kill()
+    before = {each["spec"]["id"]: each["status"] for each in callbacks(jobs)}
+    last = max(each["nextAttemptAt"] for each in before.values())
+    soon(lambda: format_time(datetime.now(UTC)) > format_time(_moment(last) + timedelta(seconds=8)), "all are overdue")
+    sink.code = 204
+    tried = len(sink.tries)
+    controller.start()
+    soon(lambda: all(deliveries(jobs, name) == [("Succeeded", "Delivered")] for name in names), "all are delivered")
+    assert sorted(sink.tries[tried:]) == sorted(before)
+    assert {each["status"]["attempts"] for each in callbacks(jobs)} == {2}
+    places = [place_of(id_) for id_ in before]
+    took = sink.times[-1] - sink.times[tried]
+    assert took >= 8 * (max(places) - min(places)) * 0.8, "over as long as the outage was, at most a minute"
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
