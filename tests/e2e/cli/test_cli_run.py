@@ -19,7 +19,7 @@ EVERY_FLAG = shlex.split("""
 --grace-period 5s --retry 2 --backoff 1s --max-backoff 1m --memory 1Gi --cpu 500m --open-files 64 --output-bytes 1Mi
 --repository shop --ref v1.2 --lock Shared --push Mirror
 --callback secret/hook/key=https://example.org/hook?a=b
---on-lost Manual --loss-limit 1 --ttl 24h --suspend -l team=a --annotation note=b=c
+--image registry.example/a:1 --on-lost Manual --loss-limit 1 --ttl 24h --suspend -l team=a --annotation note=b=c
 """)
 
 
@@ -58,6 +58,7 @@ def test_every_flag_reaches_the_spec(holdfast: Holdfast, jobs: Jobs, monkeypatch
         "queue": "nightly",
         "priority": -5,
         "executor": "Process",
+        "pod": {"image": "registry.example/a:1", "imagePullSecrets": [], "tolerations": []},
         "repository": {"name": "shop", "ref": "v1.2", "lock": "Shared", "push": "Mirror"},
         "limits": {"memory": "1Gi", "cpu": "500m", "openFiles": 64, "outputBytes": "1Mi"},
         "deadline": "1h",
@@ -84,8 +85,8 @@ def test_every_flag_reaches_the_spec(holdfast: Holdfast, jobs: Jobs, monkeypatch
 def test_every_field_of_the_spec_has_a_flag() -> None:
     """Issue item 7: but for what is the command itself, and what is said about a job that exists."""
     others = {"command", "args", "cancel", "decision"}
-    assert len(BatchJobSpec.model_fields.keys() - others) == 17, "a new field: give `holdfast run` a flag for it"
-    assert len(FLAGS) == 29
+    assert len(BatchJobSpec.model_fields.keys() - others) == 18, "a new field: give `holdfast run` a flag for it"
+    assert len(FLAGS) == 30
 
 
 def test_dry_run_prints_a_manifest_that_kubectl_takes(holdfast: Holdfast, jobs: Jobs, kubectl: Any) -> None:
@@ -97,6 +98,12 @@ def test_dry_run_prints_a_manifest_that_kubectl_takes(holdfast: Holdfast, jobs: 
     assert (spec["command"], spec["env"]) == (["sh", "-c", "a\nb"], [{"name": "A", "value": "1\n2"}])
     as_json = holdfast("run", "--dry-run", "-o", "json", "--name", "dry", "--", "true").stdout
     assert json.loads(as_json)["spec"] == {"command": ["true"]}
+
+
+def test_an_image_makes_it_a_pod(holdfast: Holdfast) -> None:
+    """4.1"""
+    text = holdfast("run", "--dry-run", "--image", "a:1", "--", "true").stdout
+    assert yaml.safe_load(text)["spec"] == {"command": ["true"], "executor": "Pod", "pod": {"image": "a:1"}}
 
 
 def test_the_double_dash_may_be_left_out(holdfast: Holdfast) -> None:
