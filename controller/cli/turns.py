@@ -28,6 +28,7 @@ from controller.kube.store import Store
 from controller.reconcile.index import AttemptIndex
 from controller.reconcile.mirrors import resolver
 from controller.reconcile.repository_book import CLAIMING, RepositoryBook
+from controller.reconcile.repository_pages import Want
 from controller.reconcile.scheduler import Scheduler
 from controller.reconcile.workqueue import WorkQueue
 from controller.repositories.places import Places
@@ -38,6 +39,14 @@ RepositoryName = tuple[str, str]  # (namespace, name)
 Reason = tuple[str, str]  # reason in CamelCase, message
 
 NEXT: Reason = ("Next", "nothing is in its way")
+
+
+class _Book(RepositoryBook):
+    """Of a reader: whether a ref is to be fetched is seen only where the mirror is."""
+
+    def not_fetched(self, want: Want, repository: Repository) -> tuple[str, str] | None:
+        here = Places(home()).mirror(*want.repository).exists()
+        return super().not_fetched(want, repository) if here else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,7 @@ class Turns:
         index.load([])
         self._store = Store(Metrics())
         self._scheduler = Scheduler(queue, index, limit)
-        self._book = RepositoryBook(queue, self._scheduler, self._store, self._commit)
+        self._book = _Book(queue, self._scheduler, self._store, self._commit)
         self._store.listen(self._book.observe)
         self._store.listen(self._scheduler.observe)
         self._scheduler.also_ask(self._book)

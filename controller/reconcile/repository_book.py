@@ -150,7 +150,7 @@ class RepositoryBook(RepositoryPages):
             ready = find(repository.status.conditions, "Ready")
             why = ready.message if ready is not None else "it was not looked at yet"
             return "RepositoryNotReady", f"Repository {repository.metadata.name} is not ready: {why}"
-        if (missing := self._missing(want, repository)) is not None or repository.spec.prepare is None:
+        if (missing := self.not_fetched(want, repository)) is not None or repository.spec.prepare is None:
             return missing
         batch = self.batch(want)
         if batch is None:
@@ -164,7 +164,7 @@ class RepositoryBook(RepositoryPages):
             return taken
         return "Preparing", f"waits for JobBatch {batch}"
 
-    def _missing(self, want: Want, repository: Repository) -> Reason | None:
+    def not_fetched(self, want: Want, repository: Repository) -> Reason | None:
         """The ref is not in a mirror that is older than the job, which is fetched then: it may have been pushed since.
 
         Times of creation are cut off at the second; one that was looked for in vain fails when its workspace is made.
