@@ -17,10 +17,10 @@ import pytest
 from kubernetes.aio import client, config
 
 from controller.local.http import tls_context
-from tests.cluster.fixtures import cluster, helm, node, node_directory, operator_image
+from tests.cluster.fixtures import cluster, helm, node, node_directory, operator_archive, operator_image
 from tests.running_plane import RunningPlane, find_binaries, make_directory
 
-__all__ = ["cluster", "helm", "node", "node_directory", "operator_image"]
+__all__ = ["cluster", "helm", "node", "node_directory", "operator_archive", "operator_image"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -57,11 +58,9 @@ def remove(name: str) -> None:
     deadline = time.monotonic() + KILL_SECONDS
     while left := [path for _, root in _hierarchies() if (path := root / name).exists()]:
         for path in left:
-            for directory in sorted(path.rglob("*/"), key=lambda p: len(p.parts), reverse=True):
+            for directory in reversed(_below(path)):
                 with contextlib.suppress(OSError):
                     directory.rmdir()
-            with contextlib.suppress(OSError):
-                path.rmdir()
         if time.monotonic() > deadline:
             raise Transient("CgroupsStay", f"cannot be removed: {', '.join(map(str, left))}")
         time.sleep(POLL_SECONDS)
@@ -74,10 +73,15 @@ def exists(name: str) -> bool:
 
 def _pids(name: str) -> Iterator[int]:
     for _, root in _hierarchies():
-        for procs in (root / name).rglob("cgroup.procs"):
+        for directory in _below(root / name):
             # ENODEV: removed between the listing and the look; EOPNOTSUPP: threaded, its domain lists the processes.
             with contextlib.suppress(OSError):
-                yield from map(int, procs.read_text().split())
+                yield from map(int, (directory / "cgroup.procs").read_text().split())
+
+
+def _below(path: Path) -> list[Path]:
+    """It and all below it, the lower ones later; not pathlib's rglob, which fails where one goes under its feet."""
+    return [Path(directory) for directory, _, _ in os.walk(path)]
 
 
 def _hierarchies() -> list[tuple[str, Path]]:

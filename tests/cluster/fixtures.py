@@ -60,16 +60,23 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="session")
-def operator_image(cluster: Cluster) -> str:
+def operator_archive() -> Path:
+    """The operator's image as it is in this checkout, as an archive."""
+    need_root()
+    done = run_module("hack.image", limit_seconds=BUILD_SECONDS)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def operator_image(request: pytest.FixtureRequest, cluster: Cluster) -> str:
     """Name of the operator's image as it is in this checkout; the cluster has it.
 
     On a cluster of the user's own HOLDFAST_TEST_IMAGE names it.
     """
     if cluster.node is None:
         return os.environ.get("HOLDFAST_TEST_IMAGE") or pytest.skip("HOLDFAST_TEST_IMAGE is not set")
-    done = run_module("hack.image", limit_seconds=BUILD_SECONDS)
-    assert done.returncode == 0, done.stderr
-    path = Path(done.stdout.strip())
+    path: Path = request.getfixturevalue("operator_archive")
     images.load(cluster.node, path)
     return image_name(path)
 
