@@ -45,6 +45,7 @@ UNUSED: dict[Call, str] = {
         for kind in KINDS
     },
     ("", "events", "get"): "when an Event of that name is there, of an earlier controller",
+    ("", "events", "patch"): "when the same is told again",
     ("", "events", "list"): "why a Job has no Pod: a quota, an admission webhook",
     ("batch", "jobs", "get"): "when a Job of that name is there: ours or somebody else's",
     ("batch", "jobs", "delete"): "where output is kept outside the state directory, Jobs and Pods go at the end",
