@@ -8,7 +8,6 @@ repositories is what must be true of them without any kill.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 from controller.recovery.binding import read_identity
 from tests.crash.cluster import Object
@@ -42,12 +41,19 @@ class StartRun(RepositoryRun):
         phases = [job.get("status", {}).get("phase") for job in jobs.values()]
         return bool(self.facts.first_end) and any(phase in UNDER_WAY for phase in phases)
 
+    def _start(self, name: str, kill_at: int) -> Controller:
+        self._before = set(self._reports())
+        return super()._start(name, kill_at)
+
     def _quiet(self) -> bool:
-        return super()._quiet() and [*self._reports()][-1:] == ["Complete"]
+        """Its own report is Complete: that of a start before may have been too, before it was killed."""
+        reports = self._reports()
+        own = reports.keys() - self._before
+        return super()._quiet() and bool(own) and reports[max(own)] == "Complete"
 
     def _conclude(self, controller: Controller, status: int | None, finished: bool) -> None:
         super()._conclude(controller, status, finished)
-        results = [*self._reports()]
+        results = [*self._reports().values()]
         if results[-1:] != ["Complete"]:
             self.facts.violations.append(f"the last start is not Complete: {results}")
         if {*results} - {"Complete", "Aborted"}:
@@ -55,13 +61,12 @@ class StartRun(RepositoryRun):
                 f"reports of starts that were killed are neither Complete nor Aborted: {results}"
             )
 
-    def _reports(self) -> Iterator[str]:
-        """Results of the starts of this run, oldest first."""
+    def _reports(self) -> dict[str, str]:
+        """Results of the starts of this run by the names of their reports, oldest first."""
         identity = read_identity(self.facts.home)
         found = self._world.cluster.all(self._name, "RecoveryReport")
-        for name in sorted(found):
-            if identity is not None and found[name]["spec"]["stateId"] == identity.state_id:
-                yield _result(found[name])
+        own = [name for name in found if identity and found[name]["spec"]["stateId"] == identity.state_id]
+        return {name: _result(found[name]) for name in sorted(own)}
 
 
 def _result(report: Object) -> str:
