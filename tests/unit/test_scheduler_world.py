@@ -198,6 +198,7 @@ class WorldMachine(WorldDriver):
         attempt = self._run(pick, "built", "running", "ended", "never", "gone")
         if attempt is not None:
             self.world.runs[attempt].unreadable = unreadable
+            self.spoiled |= {attempt} if unreadable else set()
 
     @rule(hours=st.sampled_from([-1, 1]))
     def clock_jumps(self, hours: int) -> None:

@@ -40,6 +40,7 @@ class WorldDriver(RuleBasedStateMachine):
         self.names = 0
         self.ended: dict[str, int] = {}  # uid -> commands started when it was first recorded as finished
         self.granted: set[str] = set()
+        self.spoiled: set[AttemptId] = set()  # that could not be read at some time
         self.tasks: list[asyncio.Task[None]] = []
 
     def _restart(self) -> None:
@@ -133,6 +134,12 @@ class WorldDriver(RuleBasedStateMachine):
         known = {job.metadata.uid: job.spec.queue for job in self._known()}
         return held | {uid: queue for uid, queue in known.items() if self.controller.scheduler.granted(uid)}
 
+    def _of_no_queue(self) -> set[str]:
+        """Deleted jobs whose attempt could not be read after a restart: until it was looked at again it counts for the
+        host; its queue nobody knows."""
+        books = self.controller.scheduler.books
+        return {a.job_uid for a in self.spoiled if books.queue_of(f"ownerless {a}") == ("", "")}
+
     def _startable(self, job: BatchJob) -> bool:
         scheduler, uid = self.controller.scheduler, job.metadata.uid
         held_back = job.spec.suspend or job.spec.cancel or job.status.phase is Phase.WAITING
@@ -171,7 +178,7 @@ class WorldDriver(RuleBasedStateMachine):
         assert not self.controller.scheduler.closed_for
         held = self._held()
         assert len(held) <= HOST_LIMIT, held
-        by_queue = Counter(held.values())
+        by_queue = Counter(queue for uid, queue in held.items() if uid not in self._of_no_queue())
         for uid in new:
             queue = known[uid].spec.queue
             limit = self._limit(queue)
