@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 DOUBLING_SECONDS = 2.0
 LENGTH_SECONDS = 20.0  # then starts are a thousand times as fast as at first: the ramp is over
 BURST_SECONDS = 1.0  # of credit at the most, at first
+ROUNDING = 1e-9  # seconds: 16 times 1/17 is not quite 16/17
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Ramp:
 
     def allows(self, *, resumed: bool) -> bool:
         """Whether one may start now."""
-        return self.over or self.credit >= self._cost(resumed)
+        return self.over or self._missing(resumed) <= ROUNDING
 
     def after(self, *, resumed: bool) -> Ramp:
         """One was started."""
@@ -54,11 +55,14 @@ class Ramp:
 
     def wait(self, *, resumed: bool) -> float:
         """Seconds until one may start; 0.0: now."""
-        missing = self._cost(resumed) - self.credit
-        if self.over or missing <= 0:
+        missing = self._missing(resumed)
+        if self.over or missing <= ROUNDING:
             return 0.0
         grown = _factor(self.now - self.began) + missing * math.log(2) / DOUBLING_SECONDS
         return min(math.log2(grown) * DOUBLING_SECONDS, LENGTH_SECONDS) - (self.now - self.began)
+
+    def _missing(self, resumed: bool) -> float:
+        return self._cost(resumed) - self.credit
 
     def _cost(self, resumed: bool) -> float:
         rate = self.resumed if resumed else self.new

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from controller.decisions.admission import QueueView, cycle
@@ -36,6 +36,7 @@ def test_the_rate_is_the_one_that_was_set_and_doubles() -> None:
     assert 1.8 <= second / (first - 10) <= 2.2
 
 
+@example(1.0, 17.0, False, 0.0, 16)
 @given(
     st.floats(0.1, 1000),
     st.floats(0.1, 1000),
