@@ -42,8 +42,8 @@ class JobQueueStatus(Model):
     observed_generation: int | None = Field(
         default=None, description="Generation of the spec that this was decided from.", ge=0
     )
-    pending: int = Field(default=0, description="Jobs that wait.", ge=0)
-    running: int = Field(default=0, description="Jobs that hold a slot.", ge=0)
+    pending: int | None = Field(default=None, description="Jobs that wait.", ge=0)
+    running: int | None = Field(default=None, description="Jobs that hold a slot.", ge=0)
     head: tuple[QueuedJob, ...] = Field(
         default=(),
         description="The first ten in the order in which they start.",

@@ -179,7 +179,7 @@ class Rig:
         patience = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             counts = (await self.request("GET", path)).get("status", {})
-            as_wanted = (counts.get("pending"), counts.get("running")) == (pending, running)
+            as_wanted = (counts.get("pending", 0), counts.get("running", 0)) == (pending, running)
             if as_wanted or time.monotonic() > patience:
                 patience = time.monotonic() + PATIENCE_SECONDS
                 found = await self.jobs(namespace)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.cli.holdfast_command import Holdfast, Jobs, one_line
 from tests.e2e.cli.running_controller import RunningController
+from tests.eventually import eventually_sync
 from tests.running_plane import RunningPlane
 
 
@@ -33,6 +34,8 @@ def test_take_list_and_restore(
     """7.10: the archive's place is printed, the list names it, and what was deleted comes back suspended."""
     holdfast("run", "--name", "nightly", "--", "sleep", "1000")
     holdfast("suspend", "nightly")
+    # An archive is of the whole cluster: what is in a namespace that other tests are just deleting cannot come back.
+    eventually_sync(lambda: not ending(plane_http), 60.0, "namespaces of other tests are gone")
     location = holdfast("snapshot", "mine", "--to", str(tmp_path / "backup"), "--wait").stdout.strip()
     assert Path(location).parent == tmp_path / "backup" and Path(location).is_file()
     listed = holdfast("snapshots").stdout
@@ -45,6 +48,12 @@ def test_take_list_and_restore(
     assert f"{holdfast.namespace}/nightly" in said
     assert "holdfast.dev/restored-suspended=" in said
     assert holdfast("describe", "nightly").stdout
+
+
+def ending(http: httpx.Client) -> list[str]:
+    """Namespaces that are being deleted."""
+    found = http.get("/api/v1/namespaces").raise_for_status().json()["items"]
+    return [each["metadata"]["name"] for each in found if each["status"]["phase"] == "Terminating"]
 
 
 def restore(holdfast: Holdfast, *arguments: str, code: int = 0) -> str:
