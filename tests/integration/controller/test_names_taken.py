@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from controller.api.callback_use import CallbackEvent
@@ -72,9 +75,13 @@ def test_the_name_of_a_claim(controller: RunningController, repositories: Reposi
     """5.4: the job waits for its lock with this reason, and starts when the name is free."""
     jobs = repositories.jobs
     repositories.ready()
-    name = f"one-{uid_of(repositories.job('one', 'true', suspend=True))[:8]}-1"
-    repositories.claim(name, repository="elsewhere")
-    jobs.patch("one", {"suspend": False})
+    assert controller.child is not None
+    os.kill(controller.child.pid, signal.SIGSTOP)  # else it may have made its own claim before the foreign one
+    try:
+        name = f"one-{uid_of(repositories.job('one', 'true'))[:8]}-1"
+        repositories.claim(name, repository="elsewhere")
+    finally:
+        os.kill(controller.child.pid, signal.SIGCONT)
     waits_for_name(jobs, "one", f"RepositoryLock {name}")
     repositories.delete(CLAIMS, name)
     jobs.finished("one", "Succeeded")
