@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +17,7 @@ from controller.local import binaries
 from controller.local.down import down
 from controller.local.plane import Plane
 from controller.settings import Settings
+from tests.real_kubectl import run_kubectl
 
 T = TypeVar("T")
 PREFIX = "holdfast-tests-"
@@ -67,17 +67,15 @@ class RunningPlane:
         self, *arguments: str, input: str | None = None, check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
         """Run the real kubectl against this plane; a failure shows what it said."""
-        done = subprocess.run(
-            [self.kubectl, f"--cache-dir={self.home.parent / 'kubectl'}", *arguments],
-            check=False,
-            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
+        return run_kubectl(
+            self.kubectl,
+            self.home.parent / "kubectl",
+            self.kubeconfig,
+            *arguments,
             input=input,
-            capture_output=True,
-            text=True,
+            check=check,
             timeout=timeout,
         )
-        assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr.strip()}"
-        return done
 
     def audit(self) -> Iterator[dict[str, Any]]:
         """The API requests so far, oldest first."""

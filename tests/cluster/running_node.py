@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 from controller.executors.process import identity
 from hack.node import layout
 from hack.node.layout import Node
+from tests.real_kubectl import run_kubectl
 from tests.running_plane import OWNER, owner_lives
 
 PREFIX = "holdfast-node-"
@@ -42,17 +42,9 @@ class Cluster:
         self, *arguments: str, input: str | None = None, check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
         """Run the real kubectl; a failure shows what it said."""
-        done = subprocess.run(
-            [self.kubectl_binary, f"--cache-dir={self.cache}", *arguments],
-            check=False,
-            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
-            input=input,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
+        return run_kubectl(
+            self.kubectl_binary, self.cache, self.kubeconfig, *arguments, input=input, check=check, timeout=timeout
         )
-        assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr.strip()}"
-        return done
 
     def get(self, *arguments: str) -> dict[str, Any]:
         """`kubectl get … -o json`, parsed."""
