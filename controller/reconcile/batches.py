@@ -21,7 +21,7 @@ from controller.kube.events import EventType, Reference
 from controller.reconcile.operation_run import OperationRuns
 from controller.reconcile.operations import Operations, Owner, Purpose
 from controller.reconcile.parts import Parts
-from controller.reconcile.workers import Result
+from controller.reconcile.workers import GONE, Result
 from controller.repositories import requests
 from controller.repositories.facts import Damaged, read_workspace
 from controller.repositories.names import BadName
@@ -46,7 +46,7 @@ class BatchReconciler:
         parts = self._parts
         batch = parts.store.find(JobBatch, key)
         if batch is None:
-            return Result()
+            return GONE
         plan = preparation.decide(batch, await self._observe(batch), parts.now())
         recorded = await parts.writer.write(batch, plan.status)
         for note in plan.notes:

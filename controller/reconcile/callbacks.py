@@ -27,7 +27,7 @@ from controller.reconcile.callback_book import CallbackBook, before
 from controller.reconcile.callback_secrets import CallbackSecrets
 from controller.reconcile.flights import Flights, Landed, Outcome
 from controller.reconcile.parts import Parts
-from controller.reconcile.workers import Result
+from controller.reconcile.workers import GONE, Result
 from controller.reconcile.workqueue import HIGH, NORMAL
 from controller.telemetry.callback_metrics import CallbackMetrics
 
@@ -75,7 +75,7 @@ class CallbackReconciler:
         callback = self._parts.store.find(Callback, key)
         if callback is None:
             self._forget(key)
-            return Result()
+            return GONE
         landed = self._landed(callback)
         plan = decision.decide(callback, self._seen(callback, landed), self._parts.now())
         if not plan.send:

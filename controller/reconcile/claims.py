@@ -17,7 +17,7 @@ from controller.kube.errors import NotFound
 from controller.kube.events import Reference
 from controller.reconcile.parts import Parts
 from controller.reconcile.sequence import create_revision
-from controller.reconcile.workers import Result
+from controller.reconcile.workers import GONE, Result
 
 
 class ClaimReconciler:
@@ -34,7 +34,7 @@ class ClaimReconciler:
         """
         claim = self._parts.store.find(RepositoryLock, key)
         if claim is None:
-            return Result()
+            return GONE
         holder = self._holder(claim)
         if holder is None and claim.spec.holder.attempt and self._useless(claim):
             await self._delete(claim)

@@ -24,8 +24,8 @@ class Intake:
     def told(self, kind: str, type_: str, raw: dict[str, Any]) -> None:
         """An event of the watch; `type_` as `run_watch` gives it."""
         change = self._store.delete(kind, raw) if type_ == "DELETED" else self._store.update(kind, raw)
-        if change is not None and change.new is not None and not self._writer.is_echo(change):
-            self._queue.add(change.key, NORMAL)
+        if change is not None and not self._writer.is_echo(change):
+            self._queue.add(change.key, NORMAL)  # the pass over what is gone ends what earlier ones wished for later
 
     def ended(self, attempt: AttemptId) -> None:
         """Something about an attempt may have changed, as its executor says."""

@@ -46,7 +46,7 @@ from controller.reconcile.job_repositories import JobRepositories
 from controller.reconcile.launch import launch_spec
 from controller.reconcile.parts import Parts
 from controller.reconcile.sequence import PlaceFinder
-from controller.reconcile.workers import Result
+from controller.reconcile.workers import GONE, Result
 
 _log = structlog.get_logger("controller.jobs")
 
@@ -82,7 +82,7 @@ class JobReconciler:
         job = parts.store.job(key)
         if job is None:
             parts.scheduler.accounted(key)
-            return Result()
+            return GONE
         if parts.scheduler.sequence(job) is None and not step.finished(job.status):
             await self._places.find(job)
         seen, environment = await self._observe(job)

@@ -26,7 +26,7 @@ from controller.reconcile.parts import Parts
 from controller.reconcile.remotes import Remotes
 from controller.reconcile.repository_book import RepositoryBook
 from controller.reconcile.repository_census import count
-from controller.reconcile.workers import Result
+from controller.reconcile.workers import GONE, Result
 from controller.repositories import requests
 from controller.repositories.names import BadName
 from controller.repositories.requests import Remote, Request, Target
@@ -65,7 +65,7 @@ class RepositoryReconciler:
         repository = parts.store.find(Repository, key)
         if repository is None:
             parts.scheduler.accounted(key)
-            return Result()
+            return GONE
         now = parts.now()
         seen, remote = await self._observe(repository)
         plan = decision.decide(repository, seen, now)

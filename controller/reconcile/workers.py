@@ -33,9 +33,14 @@ class Result:
 
     Args:
         wake_after: seconds until the key is looked at again without any change; None: only a change wakes it.
+        gone: there is no object of this key; what earlier passes wished for later is void.
     """
 
     wake_after: float | None = None
+    gone: bool = False
+
+
+GONE = Result(gone=True)
 
 
 Reconcile = Callable[[Key], Awaitable[Result]]
@@ -129,6 +134,8 @@ class Workers:
             self._failed(key, "defect", error, wait)
         else:
             self._queue.forget(key)
+            if result.gone:
+                self._queue.unschedule(key)
             if result.wake_after is not None:
                 self._queue.add_after(key, result.wake_after, NORMAL)
         finally:

@@ -113,6 +113,15 @@ class WorkQueue:
         """Reset the backoff of `key`: it was reconciled."""
         self._failures.pop(key, None)
 
+    def unschedule(self, key: Key) -> None:
+        """Drop what `add_after` was told of `key`: its object is gone, and a wish may lie 30 days ahead (6.3)."""
+        if self._delayed.pop(key, None) is None:
+            return
+        if len(self._timers) > 2 * len(self._delayed) + 64:  # else the entries of the gone would pile up
+            self._timers = [(due, each) for each, (due, _) in self._delayed.items()]
+            heapq.heapify(self._timers)
+            self._arm()
+
     def failures(self, key: Key) -> int:
         """How often `key` was added with backoff since it was last forgotten."""
         return self._failures.get(key, 0)

@@ -9,7 +9,7 @@ import pytest
 from controller.api.keys import Key
 from controller.errors import HoldfastError, Terminal, Transient, Waiting
 from controller.kube.errors import Unreachable
-from controller.reconcile.workers import Result, Workers
+from controller.reconcile.workers import GONE, Result, Workers
 from controller.reconcile.workqueue import WorkQueue
 from controller.telemetry.metrics import Metrics
 from tests.eventually import eventually
@@ -71,6 +71,19 @@ async def test_workers_react_to_how_a_reconcile_ended(
     assert queue.failures(key("a")) == failures
     if reaction is not None:
         assert count(metrics, reaction) == 1
+    assert await workers.stop(5)
+
+
+async def test_what_is_gone_is_not_looked_at_again() -> None:
+    """Requirement 6.3: a dead letter waits 30 days; when its namespace is deleted nothing of it stays behind."""
+    queue = WorkQueue(Clock())
+    workers = Workers(queue, Reconciler(Result(wake_after=60), GONE), 1, Metrics())
+    workers.start()
+    queue.add(key("a"))
+    await eventually(lambda: queue.depth().delayed == 1)
+    queue.add(key("a"))
+    await eventually(lambda: workers.finished == 2)
+    assert queue.depth().delayed == 0
     assert await workers.stop(5)
 
 

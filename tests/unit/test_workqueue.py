@@ -83,6 +83,22 @@ async def test_of_several_delays_the_earliest_wins() -> None:
     assert queue.depth() == queue.depth().__class__(0, 0, 0, 0.0)
 
 
+async def test_what_is_unscheduled_leaves_nothing() -> None:
+    """Requirement 6.3: the wishes of objects that are gone lie up to 30 days ahead and must not pile up till then."""
+    clock = Clock()
+    queue = WorkQueue(clock)
+    queue.add_after(key("stays"), 20)
+    for number in range(1000):
+        queue.add_after(key(f"gone-{number}"), 30 * 86400)
+        queue.unschedule(key(f"gone-{number}"))
+    assert queue.depth().delayed == 1
+    assert len(queue._timers) < 100
+    clock.now += 21
+    queue.release_due()
+    assert await take(queue) == key("stays")
+    queue.shut_down()
+
+
 async def test_a_delay_ends_by_itself() -> None:
     """Design 2: the event loop's timer makes the key ready, also an earlier one set later."""
     queue = WorkQueue()

@@ -53,6 +53,11 @@ class QueueMachine(RuleBasedStateMachine):
         due = self.clock.now + seconds
         self.delayed[name] = min(due, self.delayed.get(name, due))
 
+    @rule(name=names)
+    def unschedule(self, name: str) -> None:
+        self.run(lambda: self.queue.unschedule(key(name)))
+        self.delayed.pop(name, None)
+
     @rule(seconds=st.integers(1, 30))
     def time_passes(self, seconds: int) -> None:
         self.clock.now += seconds

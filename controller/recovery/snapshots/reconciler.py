@@ -17,7 +17,7 @@ from controller.kube.errors import NotFound
 from controller.kube.events import Reference
 from controller.kube.store import Change
 from controller.reconcile.parts import Parts
-from controller.reconcile.workers import Result
+from controller.reconcile.workers import GONE, Result
 from controller.reconcile.workqueue import LOW, NORMAL
 from controller.recovery.archive import places
 from controller.recovery.snapshots.take import Order, Taker
@@ -54,7 +54,7 @@ class SnapshotReconciler:
         snapshot = self._parts.store.find(Snapshot, key)
         if snapshot is None:
             self._ended.pop(key, None)
-            return Result()
+            return GONE
         ended = self._landed(snapshot)
         plan = decide(snapshot, self._seen(snapshot, ended), self._parts.now())
         recorded = await self._parts.writer.write(snapshot, plan.status)
