@@ -72,7 +72,7 @@ class Workloads:
     # --- exact looks
 
     async def look(self, namespace: str | None, value: str) -> tuple[list[Object], list[Object]]:
-        """Jobs and Pods with this value of the label, read from etcd; Jobs first: a Pod is made after its Job.
+        """Jobs and Pods with this value of the label, read from etcd; Jobs first: one that is closed makes no Pod.
 
         Args:
             namespace: that they are in; None: wherever they are.
@@ -83,6 +83,8 @@ class Workloads:
         selector = f"{self._label}={value}"
         jobs = await self._api.list("Job", namespace, label_selector=selector)
         pods = await self._api.list("Pod", namespace, label_selector=selector)
+        if pods.items and not jobs.items:  # a launch that was still under way has arrived between the two
+            jobs = await self._api.list("Job", namespace, label_selector=selector)
         return jobs.items, pods.items
 
     async def job(self, namespace: str, name: str) -> Object | None:

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 from kubernetes.aio import client, config
 
+from tests.cluster.installed import installed, release
 from tests.cluster.namespaces import a_namespace
 from tests.cluster.pods import Pods
 from tests.cluster.running_node import Cluster
+
+__all__ = ["installed", "release"]
 
 HERE = Path(__file__).parent
 

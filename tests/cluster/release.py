@@ -14,10 +14,12 @@ import yaml
 
 from hack.node.layout import CHECKOUT, Node
 from tests.cluster.running_node import Cluster
+from tests.eventually import eventually_sync
 
 CHART = CHECKOUT / "charts" / "holdfast"
 NAMESPACE, NAME = "holdfast-system", "holdfast"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{NAME}"
+SETTLED_SECONDS = 180.0  # a container that ended several times is started again after 80 s
 Call = tuple[str, str, str]  # API group, resource with its subresource, verb
 
 
@@ -62,6 +64,23 @@ class Release:
             self.kubectl("get", "pods", f"--selector=app.kubernetes.io/name={NAME}", "--output=json").stdout
         )
         return {pod["metadata"]["name"]: pod for pod in found["items"] if "deletionTimestamp" not in pod["metadata"]}
+
+    def settled(self) -> None:
+        """Wait until two replicas are ready and one of them leads."""
+
+        def look() -> bool:
+            pods = self.pods()
+            ready = [
+                name
+                for name, pod in pods.items()
+                for condition in pod["status"].get("conditions", [])
+                if (condition["type"], condition["status"]) == ("Ready", "True")
+            ]
+            assert len(pods) == 2 == len(ready), (list(pods), ready)
+            assert self.leader() in pods
+            return True
+
+        eventually_sync(look, SETTLED_SECONDS, "two replicas, one leads")
 
     def granted(self) -> set[Call]:
         """What the installed roles allow the operator."""

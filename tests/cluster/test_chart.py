@@ -10,22 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from controller.cli.access import load
-from hack.image.build import image_name
-from hack.node import images
 from hack.node.images import BUSYBOX
-from tests.cluster.fixtures import say
-from tests.cluster.namespaces import a_namespace
+from tests.cluster.installed import users_jobs
 from tests.cluster.receiver import Receiver, receiving
 from tests.cluster.release import CHART, NAME, NAMESPACE, Call, Release
-from tests.cluster.running_node import Cluster, up
 from tests.eventually import eventually_sync
 from tests.integration.controller.jobs import Jobs, uid_of
 from tests.integration.controller.sinks import SECRET
-from tests.running_plane import find_binaries
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -62,50 +55,15 @@ UNUSED: dict[Call, str] = {
 
 
 @pytest.fixture(scope="module")
-def release(request: pytest.FixtureRequest, helm: Path, tmp_path_factory: pytest.TempPathFactory) -> Release:
-    """A node without anything on it; the one of the other tests has had controllers."""
-    if request.config.getoption("--context") is not None:
-        pytest.skip("needs the audit log of a node of this machine")
-    node = up(request.getfixturevalue("node_directory") / "chart")
-    cache = tmp_path_factory.mktemp("kubectl")
-    return Release(helm, Cluster(node.home.kubeconfig, find_binaries(say).kubectl, cache, node), node)
-
-
-@pytest.fixture(scope="module")
 def receiver(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
     with receiving(release.node.host_address, tmp_path_factory.mktemp("served")) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def installed(release: Release, operator_archive: Path) -> Release:
-    """`helm install` into the empty cluster, with one command."""
-    images.load(release.node, operator_archive)
-    repository, tag = image_name(operator_archive).rsplit(":")
-    settings = {
-        "HOLDFAST_CALLBACK_ALLOW_CIDRS": "10.200.0.0/16",
-        "HOLDFAST_CALLBACK_PORTS": "1-65535",
-        "HOLDFAST_SNAPSHOT_SCHEDULE": "* * * * *",
-        "HOLDFAST_SNAPSHOT_KEEP": 1,
-    }
-    image = f"image.repository={repository},image.tag={tag},image.pullPolicy=Never"
-    values = [f"--set-json=settings={json.dumps(settings)}", f"--set={image}"]
-    release.run("install", NAME, str(CHART), "--create-namespace", *values, "--wait", "--timeout=150s")
-    return release
-
-
-@pytest.fixture(scope="module")
 def jobs(installed: Release) -> Iterator[Jobs]:
-    """BatchJobs of a namespace that is not the operator's."""
-    access = load(installed.cluster.kubeconfig)
-    tls: Any = access.tls or True
-    with (
-        a_namespace(installed.cluster) as namespace,
-        httpx.Client(
-            base_url=access.server, verify=tls, headers=dict(access.headers), timeout=20, trust_env=False
-        ) as http,
-    ):
-        yield Jobs(http, namespace)
+    with users_jobs(installed.cluster) as made:
+        yield made
 
 
 def start(jobs: Jobs, name: str, script: str = "true", **spec: Any) -> str:
@@ -127,27 +85,9 @@ def one_attempt(jobs: Jobs, name: str) -> None:
     assert (status["attempt"]["number"], status.get("losses", 0), status.get("failures", 0)) == (1, 0, 0)
 
 
-def settled(release: Release) -> None:
-    """Two replicas are ready and one of them leads."""
-
-    def look() -> bool:
-        pods = release.pods()
-        ready = [
-            name
-            for name, pod in pods.items()
-            for condition in pod["status"].get("conditions", [])
-            if (condition["type"], condition["status"]) == ("Ready", "True")
-        ]
-        assert len(pods) == 2 == len(ready), (list(pods), ready)
-        assert release.leader() in pods
-        return True
-
-    eventually_sync(look, 90, "two replicas, one leads")
-
-
 def test_one_command_and_the_next_one(installed: Release) -> None:
     """Issue 7.5: into an empty cluster; `helm test`, which NOTES name, has a job run to Complete."""
-    settled(installed)
+    installed.settled()
     notes = installed.run("get", "notes", NAME).stdout
     assert f"helm --namespace {NAMESPACE} test {NAME}" in notes
     assert "Succeeded" in installed.run("test", NAME, "--timeout=100s").stdout
@@ -169,12 +109,12 @@ def takes_over(release: Release, jobs: Jobs, before: str, name: str) -> None:
     jobs.finished(f"after-{name}", "Succeeded", timeout=60)
     let_go(release, jobs, name)
     one_attempt(jobs, name)
-    settled(release)
+    release.settled()
 
 
 def test_the_leaders_pod_is_deleted_by_force(installed: Release, jobs: Jobs) -> None:
     """10.5: the standby takes over with what the cluster knows; the running job is adopted, not repeated."""
-    settled(installed)
+    installed.settled()
     start(jobs, "forced", LONG)
     jobs.running("forced")
     leader = installed.leader()
@@ -184,7 +124,7 @@ def test_the_leaders_pod_is_deleted_by_force(installed: Release, jobs: Jobs) -> 
 
 def test_the_leader_is_killed(installed: Release, jobs: Jobs) -> None:
     """10.5: SIGKILL, so that the Lease is not released."""
-    settled(installed)
+    installed.settled()
     start(jobs, "killed", LONG)
     jobs.running("killed")
     leader = installed.leader()
@@ -194,7 +134,7 @@ def test_the_leader_is_killed(installed: Release, jobs: Jobs) -> None:
 
 def test_upgrade_and_rollback_with_a_job_running(installed: Release, jobs: Jobs, tmp_path: Path) -> None:
     """Issue 7.5: to the next version of the chart and back; the job goes on through both."""
-    settled(installed)
+    installed.settled()
     newer = tmp_path / NAME
     shutil.copytree(CHART, newer)
     text = (newer / "Chart.yaml").read_text()
@@ -204,12 +144,12 @@ def test_upgrade_and_rollback_with_a_job_running(installed: Release, jobs: Jobs,
     before = set(installed.pods())
     installed.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={newer / 'crds'}")
     installed.run("upgrade", NAME, str(newer), "--reuse-values", "--wait", "--timeout=150s")
-    settled(installed)
+    installed.settled()
     assert not before & set(installed.pods()), "the new version's Pods"
     start(jobs, "upgraded")
     jobs.finished("upgraded", "Succeeded", timeout=60)
     installed.run("rollback", NAME, "1", "--wait", "--timeout=150s")
-    settled(installed)
+    installed.settled()
     start(jobs, "rolled-back")
     jobs.finished("rolled-back", "Succeeded", timeout=60)
     let_go(installed, jobs, "through")
@@ -218,7 +158,7 @@ def test_upgrade_and_rollback_with_a_job_running(installed: Release, jobs: Jobs,
 
 def test_the_rights_are_what_is_used(installed: Release, jobs: Jobs, receiver: Receiver) -> None:
     """Issue 7.5: the audit log knows no refused call, and of what is granted all is used but what is listed here."""
-    settled(installed)
+    installed.settled()
     exercise(installed, jobs, receiver)
     granted = installed.granted()
     assert set(UNUSED) <= granted, "listed, but not granted any more"
@@ -282,7 +222,7 @@ def test_uninstall_keeps_what_is_the_users(installed: Release, jobs: Jobs) -> No
     roles = installed.cluster.kubectl("get", "clusterroles,clusterrolebindings", "--output=name").stdout
     assert "holdfast" not in roles
     installed.run("install", NAME, str(CHART), f"--set-json={_flat(values)}", "--wait", "--timeout=150s")
-    settled(installed)
+    installed.settled()
     let_go(installed, jobs, "left")
     one_attempt(jobs, "left")
 

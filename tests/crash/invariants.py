@@ -35,11 +35,11 @@ def check(facts: Facts, jobs: dict[str, Object], queue: Object) -> list[str]:
             found.append(f"{case.name}: the BatchJob is gone")
             continue
         status = job.get("status", {})
-        wrong = [*_ended_as_expected(case, status), *_consistent(status), *_ended_once(facts, case, status)]
-        wrong += [*_ran_once(case, ledgers[case.name]), *_numbers(status)]
+        wrong = [*_ended_as_expected(case, status), *consistent(status), *unchanged(facts, case.name, status)]
+        wrong += [*_ran_once(case, ledgers[case.name]), *numbers(status)]
         found += [f"{case.name}: {text}" for text in wrong]
     found += _concurrency(facts, ledgers)
-    found += _order(facts, jobs) if facts.in_order else ()
+    found += in_order([case.name for case in facts.cases], jobs, facts.concurrency) if facts.in_order else ()
     found += slots(queue)
     found += leftovers(facts.home)
     return found
@@ -63,7 +63,7 @@ def _ended_as_expected(case: Case, status: Object) -> Iterator[str]:
         yield f"{status.get('losses', 0)} attempts count as lost, not {case.losses}"
 
 
-def _consistent(status: Object) -> Iterator[str]:
+def consistent(status: Object) -> Iterator[str]:
     """Requirement 1.3: one end, and nothing that speaks of an attempt under way."""
     if not is_true(status, "Finished"):
         yield "is not Finished"
@@ -73,14 +73,14 @@ def _consistent(status: Object) -> Iterator[str]:
         yield f"phase {status.get('phase')} against condition Complete"
     if is_true(status, "Running") or is_true(status, "NeedsDecision"):
         yield "is Finished and still Running or NeedsDecision"
-    for attempt in _attempts(status):
+    for attempt in attempts(status):
         if attempt.get("state") in ("Starting", "Running", "Stopping"):
             yield f"attempt {attempt.get('number')} is still {attempt.get('state')}"
 
 
-def _ended_once(facts: Facts, case: Case, status: Object) -> Iterator[str]:
+def unchanged(facts: Facts, name: str, status: Object) -> Iterator[str]:
     """Only how its deliveries went on is recorded after a job's end (requirement 6.1)."""
-    first = facts.first_end.get(case.name)
+    first = facts.first_end.get(name)
     if first is not None and {**first, "deliveries": None} != {**status, "deliveries": None}:
         yield f"changed after its end: {first} became {status}"
 
@@ -95,13 +95,15 @@ def _ran_once(case: Case, ledger: list[Entry]) -> Iterator[str]:
         yield f"its command ran {len(starts)} times, not {case.starts}: {starts}"
 
 
-def _numbers(status: Object) -> Iterator[str]:
-    numbers: list[int] = [attempt["number"] for attempt in _attempts(status)]
-    if numbers != sorted(set(numbers)):
-        yield f"attempt numbers {numbers}"
+def numbers(status: Object) -> Iterator[str]:
+    """No number is given twice or out of order."""
+    found: list[int] = [attempt["number"] for attempt in attempts(status)]
+    if found != sorted(set(found)):
+        yield f"attempt numbers {found}"
 
 
-def _attempts(status: Object) -> list[Object]:
+def attempts(status: Object) -> list[Object]:
+    """What is recorded of attempts, the oldest first."""
     newest = [status["attempt"]] if "attempt" in status else []
     return [*status.get("history", ()), *newest]
 
@@ -126,21 +128,24 @@ def ledgers_of(ledgers: dict[str, list[Entry]], like: Entry) -> Iterator[Entry]:
     return (e for ledger in ledgers.values() for e in ledger if (e.attempt, e.pid) == (like.attempt, like.pid))
 
 
-def _order(facts: Facts, jobs: dict[str, Object]) -> Iterator[str]:
+def in_order(names: list[str], jobs: dict[str, Object], concurrency: int) -> Iterator[str]:
     """Requirement 2.1: admission follows creation.
 
     Two slots that are free at once are given in one cycle and recorded by two writes, of which a crash may lose the
     first; so up to `concurrency - 1` later ones may be recorded before a job, and never more.
+
+    Args:
+        names: of the jobs, in the order of their creation.
     """
     first = {}
-    for case in facts.cases:
-        attempts = _attempts(jobs.get(case.name, {}).get("status", {}))
-        if attempts and attempts[0].get("number") == 1:
-            first[case.name] = attempts[0].get("admittedAt", "")
-    names = list(first)
-    for index, name in enumerate(names):
-        earlier = [other for other in names[index + 1 :] if first[other] < first[name]]
-        if len(earlier) >= facts.concurrency:
+    for name in names:
+        tried = attempts(jobs.get(name, {}).get("status", {}))
+        if tried and tried[0].get("number") == 1:
+            first[name] = tried[0].get("admittedAt", "")
+    in_turn = list(first)
+    for index, name in enumerate(in_turn):
+        earlier = [other for other in in_turn[index + 1 :] if first[other] < first[name]]
+        if len(earlier) >= concurrency:
             yield f"{name} was admitted after {', '.join(earlier)}, which were created later"
 
 
