@@ -19,6 +19,7 @@ from controller.decisions.inputs import Observed, RepositoryView, Step, StepStat
 from controller.decisions.outcome import CANCELED, Outcome
 from controller.decisions.plan import Action, Launch, MakeWorkspace, Plan, Publish, StopPublishing, Void
 
+NO_SOUND_MIRROR = frozenset({"Corrupt", "NoMirror"})  # of an operation that needs the mirror: see repositories.results
 LOOK_AGAIN = 5.0  # seconds; the end of an operation wakes the job
 
 
@@ -83,10 +84,15 @@ def before_launch(status: BatchJobStatus, view: RepositoryView, number: int, run
 
 
 def failed_workspace(seen: Observed) -> Outcome | None:
-    """How an attempt ends whose workspace could not be made."""
+    """How an attempt ends whose workspace could not be made.
+
+    A damaged mirror is not the job's failure: nothing of it was started, and it waits until the mirror is made anew.
+    """
     made = seen.repository.workspace if seen.repository is not None else None
     if made is None or made.state is not StepState.FAILED:
         return None
+    if made.reason in NO_SOUND_MIRROR:
+        return Outcome(AttemptState.NEVER_STARTED, "NeverStarted", f"{made.reason}: {made.message}")
     return Outcome(AttemptState.FAILED, made.reason, made.message, final=made.final)
 
 

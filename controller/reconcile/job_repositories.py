@@ -1,4 +1,4 @@
-"""What the reconciler of jobs does about a job's repository: its claim, its workspace, its publication.
+"""What the reconciler of jobs does about a job's repository: its workspace, its publication; `line` before that.
 
 Observed here, decided in `decisions/job_repository.py`. Claims, batches and operations have names that follow from the
 job's uid and the attempt's number, so making one twice makes it once.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from functools import partial
 
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import AttemptState
@@ -18,14 +17,14 @@ from controller.api.repository import Repository
 from controller.api.repository_use import Push, RepositoryUse
 from controller.decisions import status as step
 from controller.decisions.inputs import RepositoryView, Step, StepState
+from controller.decisions.job_repository import NO_SOUND_MIRROR
 from controller.decisions.observed import Evidence, Observation
 from controller.decisions.orphan import is_over
-from controller.decisions.preparation import batch_name, is_named_for
 from controller.errors import Terminal, Transient, Waiting
 from controller.executors.base import AttemptId, LaunchSpec
 from controller.kube.errors import NotFound
 from controller.kube.kinds import SERVED
-from controller.reconcile.children import NameTaken, Object, make_child
+from controller.reconcile.job_line import JobLine
 from controller.reconcile.lock_sources import carried
 from controller.reconcile.operations import Operations, Owner, Purpose
 from controller.reconcile.parts import Parts
@@ -52,6 +51,7 @@ class JobRepositories:
         self._operations = operations
         self._remotes = remotes
         self._places = operations.places
+        self.line = JobLine(parts, book)
 
     # --- observe
 
@@ -84,6 +84,8 @@ class JobRepositories:
         if begun and used is not None and used.commit:
             return Step(StepState.DONE, commit=used.commit)
         made = (await self._operations.look(_workspace_operation(attempt), job.key)).step()
+        if made.reason in NO_SOUND_MIRROR and (want := self._book.want(job.metadata.uid)) is not None:
+            self._parts.queue.add(Key("Repository", *want.repository))  # it has it verified, or cloned
         if made.state is not StepState.DONE or begun:
             return made
         try:
@@ -136,38 +138,6 @@ class JobRepositories:
             raise Transient("MirrorUnreadable", f"{error.filename or mirror}: {error.strerror}") from error
 
     # --- act
-
-    async def stand_in_line(self, job: BatchJob) -> None:
-        """Make what a waiting job waits with: its claim, and the preparation that it needs.
-
-        Raises:
-            NameTaken: somebody else has its name; the book says so to whoever asks why the job waits.
-            HoldfastError: the API server could not take it.
-        """
-        want = self._book.want(job.metadata.uid)
-        if want is None or step.active(job.status) is not None or job.metadata.deletion_timestamp is not None:
-            return
-        try:
-            await self._make(job, want)
-        except NameTaken as taken:
-            self._book.taken(job.metadata.uid, (taken.reason, taken.message))
-            raise
-        self._book.taken(job.metadata.uid, None)
-
-    async def _make(self, job: BatchJob, want: Want) -> None:
-        if want.mode is not None and self._book.claim_of(want.attempt) is None:
-            await make_child(self._parts, job, *_claim(job, want))
-        batch, repository = self._book.batch(want), self._book.declared(want.repository)
-        if batch is None or repository is None or repository.spec.prepare is None:
-            return
-        key = Key("JobBatch", job.metadata.namespace, batch)
-        found = self._parts.store.find(JobBatch, key)
-        if found is None:
-            commit = self._book.commit(want.repository, want.ref or repository.spec.branch)
-            spec = {"repository": want.repository[1], "commit": commit, "prepare": repository.spec.prepare.to_json()}
-            await make_child(self._parts, repository, key, spec, partial(_prepares, batch))
-        elif not is_named_for(found):
-            raise NameTaken(key, job.key)
 
     async def make_workspace(self, job: BatchJob, number: int) -> None:
         """Begin the operation that makes the checkout.
@@ -290,17 +260,3 @@ def _workspace_operation(attempt: AttemptId) -> AttemptId:
 
 def _publish_operation(attempt: AttemptId) -> AttemptId:
     return Operations.name(Purpose.PUBLISH, attempt.job_uid, attempt.number)
-
-
-def _prepares(name: str, spec: Object) -> bool:
-    """Whether a JobBatch with this spec is the preparation of this name, whoever made it."""
-    return batch_name(spec["repository"], spec["commit"], spec["prepare"]["command"]) == name
-
-
-def _claim(job: BatchJob, want: Want) -> tuple[Key, Object]:
-    """The claim of the attempt, by name and spec."""
-    number = want.attempt.rpartition(".")[2]
-    name = f"{job.metadata.name[:200].rstrip('-.')}-{job.metadata.uid[:8]}-{number}"
-    holder = {"kind": "BatchJob", "name": job.metadata.name, "uid": job.metadata.uid, "attempt": want.attempt}
-    spec = {"repository": want.repository[1], "mode": str(want.mode), "holder": holder}
-    return Key("RepositoryLock", job.metadata.namespace, name), spec

@@ -227,7 +227,7 @@ class JobReconciler:
         A name that somebody else has keeps nothing else of the job waiting, least of all its stop or its release.
         """
         again = None
-        for make in (self._repositories.stand_in_line, self._deliveries.make):
+        for make in (self._repositories.line.stand, self._deliveries.make):
             try:
                 await make(job)
             except NameTaken as taken:

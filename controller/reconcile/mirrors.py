@@ -1,7 +1,8 @@
 """What is known of a mirror without git: facts beside it, refs in its files, and the boot that saw it sound.
 
 After a power cut a mirror is verified before it is used (requirement 5.2): it counts as clean while this boot has seen
-an operation on it succeed. What becomes of operations that are cut off is known from the recorded status.
+an operation on it succeed and none has found it damaged since it was verified. What becomes of operations that are cut
+off is known from the recorded status.
 """
 
 from __future__ import annotations
@@ -17,10 +18,8 @@ from controller.files.atomic import write_atomic
 from controller.repositories.facts import Damaged, boot_id, read_mirror
 from controller.repositories.names import BadName
 from controller.repositories.objects import has_object
-from controller.repositories.places import Places
+from controller.repositories.places import CHECKED, SUSPECT, Places
 from controller.repositories.refs import read_ref
-
-CHECKED = "checked"  # beside mirror.git: the boot in which an operation on it last succeeded
 
 
 async def look_at_mirror(places: Places, repository: Repository) -> Mirror | None:
@@ -60,7 +59,7 @@ def _look(places: Places, repository: Repository) -> Mirror | None:
         mirror = places.mirror(repository.metadata.namespace, repository.metadata.name)
         if read_mirror(mirror) is None:
             return Mirror(exists=False)
-        clean = _read(mirror.parent / CHECKED) == boot_id()
+        clean = _read(mirror.parent / CHECKED) == boot_id() and not (mirror.parent / SUSPECT).exists()
         return Mirror(True, clean, read_ref(mirror, repository.spec.branch) or "")
     except (OSError, Damaged, BadName):
         return None

@@ -1,6 +1,6 @@
 """Where everything of a repository lies under HOLDFAST_HOME; no other module joins these paths.
 
-    repositories/<namespace>/<name>/   mirror.git, fence, bases/<key>, .corrupt.<n>, operation.lock
+    repositories/<namespace>/<name>/   mirror.git, fence, bases/<key>, .corrupt.<n>, operation.lock, checked, suspect
     workspaces/<job uid>.<attempt>/    a job's own checkout
     operations/<uid>.<n>/              run directories of the executor that runs git
     results/<uid>.<n>.json             what such an operation has to say
@@ -23,6 +23,8 @@ MIRROR = "mirror.git"
 BASES = "bases"
 FENCE = "fence"
 LOCK = "operation.lock"
+CHECKED = "checked"  # the boot in which an operation on the mirror last succeeded
+SUSPECT = "suspect"  # an operation found the mirror damaged: it is verified, each object of it, before it is used again
 CORRUPT = ".corrupt."
 MAKING = ".making."
 REMOVING = ".removing."

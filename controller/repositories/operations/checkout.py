@@ -13,6 +13,7 @@ from pathlib import Path
 from controller.files.atomic import write_durable
 from controller.repositories import refs
 from controller.repositories.facts import WORKSPACE_FACTS, WorkspaceFacts, boot_id, format_facts
+from controller.repositories.objects import has_object
 from controller.repositories.operations import git as calls
 from controller.repositories.operations.failures import Failed
 from controller.repositories.operations.git import Git
@@ -42,6 +43,26 @@ _COPY_CONFIG = """\
 _WORKERS = {"checkout.workers": "0", "checkout.thresholdForParallelism": "100"}
 
 
+def check_there(git: Git, commit: str) -> None:
+    """Look for the commit itself.
+
+    Args:
+        git: in the mirror.
+
+    Raises:
+        Failed: it is not there, which of one that the mirror names itself means that the mirror is damaged.
+    """
+    status, kind, errors = git.call("cat-file", "-t", commit)
+    if status != 0 and (_names(git.directory, commit) or has_object(git.directory, commit)):
+        raise Failed(Reason.CORRUPT, f"the mirror is damaged: commit {commit} cannot be read ({errors.strip()[:300]})")
+    if status != 0 or kind.strip() != "commit":
+        raise Failed(Reason.REF_NOT_FOUND, f"the remote has no branch or tag that leads to {commit}: push one")
+
+
+def _names(mirror: Path, commit: str) -> bool:
+    return any(commit in refs.list_refs(mirror, each).values() for each in (refs.HEADS, refs.UPSTREAM, refs.TAGS))
+
+
 def check_supported(git: Git, commit: str) -> None:
     """Look at the whole tree for what a checkout would silently leave out.
 
@@ -49,11 +70,8 @@ def check_supported(git: Git, commit: str) -> None:
         git: in the mirror.
 
     Raises:
-        Failed: the commit is not there, has submodules, or files that git-lfs keeps elsewhere.
+        Failed: it has submodules, or files that git-lfs keeps elsewhere; or the mirror is damaged.
     """
-    status, kind, _ = git.call("cat-file", "-t", commit)
-    if status != 0 or kind.strip() != "commit":
-        raise Failed(Reason.REF_NOT_FOUND, f"the remote has no branch or tag that leads to {commit}: push one")
     entries = git.run("ls-tree", "-r", "-z", "--full-tree", commit).split("\0")
     modules = [entry.partition("\t")[2] for entry in entries if entry.startswith("160000 ")]
     if modules:

@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from controller.files.atomic import write_atomic
 from controller.repositories import refs
 from controller.repositories.facts import Damaged, MirrorFacts, read_mirror
 from controller.repositories.fence import install_hook
 from controller.repositories.operations.failures import Failed
 from controller.repositories.operations.git import Git
-from controller.repositories.places import LOCK, MIRROR
+from controller.repositories.places import LOCK, MIRROR, SUSPECT
 from controller.repositories.results import Reason
 
 _LOCK_LIMIT_SECONDS = 60.0
@@ -79,6 +80,22 @@ def sound_mirror(repository: Path, url: str = "") -> tuple[Path, MirrorFacts]:
         raise Failed(Reason.OTHER_REMOTE, f"{mirror} is a mirror of {facts.url}, not of {url}: remove it first")
     install_hook(mirror)
     return mirror, facts
+
+
+def suspect(repository: Path) -> None:
+    """Have the mirror verified, each object of it, before anything else uses it; raises OSError."""
+    if (repository / MIRROR).exists():
+        write_atomic(repository / SUSPECT, b"")
+
+
+def is_suspect(repository: Path) -> bool:
+    """Whether an operation found the mirror damaged since it was last verified."""
+    return (repository / SUSPECT).exists()
+
+
+def clear_suspicion(repository: Path) -> None:
+    """It was verified, or set aside; raises OSError."""
+    (repository / SUSPECT).unlink(missing_ok=True)
 
 
 def configure(git: Git, url: str, hooks: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from controller.repositories.operations import base
 from controller.repositories.operations import git as calls
-from controller.repositories.operations.checkout import check_supported
+from controller.repositories.operations.checkout import check_supported, check_there
 from controller.repositories.operations.failures import Failed
 from controller.repositories.operations.mirror import locked, sound_mirror
 from controller.repositories.operations.outcome import Outcome
@@ -40,7 +40,9 @@ def prepare(order: Prepare, command: Sequence[str]) -> Outcome:
         base.remove_half_made(mirror, order.key)
         made = base.is_made(mirror.parent / BASES / order.key)
         if not made:
-            check_supported(calls.local(mirror), order.commit)
+            git = calls.local(mirror)
+            check_there(git, order.commit)
+            check_supported(git, order.commit)
     if made:
         return Outcome(commit=order.commit, exit_code=0)
     try:

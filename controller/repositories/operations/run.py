@@ -23,6 +23,7 @@ from controller.repositories.operations.clone import clone
 from controller.repositories.operations.failures import Failed
 from controller.repositories.operations.fetch import fetch
 from controller.repositories.operations.git import Secrets
+from controller.repositories.operations.mirror import suspect
 from controller.repositories.operations.outcome import Outcome
 from controller.repositories.operations.prepare import prepare
 from controller.repositories.operations.publish import publish
@@ -50,10 +51,20 @@ def perform(order: Order, command: Sequence[str], secrets: Secrets) -> Outcome:
     raise BadName(f"{type(order).__name__} is no operation")
 
 
+def _watched(order: Order, command: Sequence[str], secrets: Secrets) -> Outcome:
+    """As `perform`; a mirror that it found damaged is marked before its end can be seen."""
+    try:
+        return perform(order, command, secrets)
+    except Failed as failure:
+        if failure.reason is Reason.CORRUPT:
+            suspect(Path(order.repository))
+        raise
+
+
 def attempt(order: Order, command: Sequence[str], secrets: Secrets) -> Outcome:
     """As `perform`, with failures as outcomes; anything that is raised is a defect and its trace goes to the output."""
     try:
-        return perform(order, command, secrets)
+        return _watched(order, command, secrets)
     except Failed as failure:
         return failure.outcome
     except BadName as error:

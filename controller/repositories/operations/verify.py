@@ -1,7 +1,8 @@
 """verify: after a stop that was not clean, remove what was left behind and see whether the mirror is whole (5.2).
 
-A mirror that is not is set aside by a rename, so that nothing uses it any more; `clone` makes a new one and brings over
-what jobs had pushed. Standard library only.
+Usually by what refers to what, which does not read the files' content (git-fsck(1)); after an operation found the
+mirror damaged every object is read. A mirror that is not whole is set aside by a rename, so that nothing uses it any
+more; `clone` makes a new one and brings over what jobs had pushed. Standard library only.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from controller.repositories.facts import Damaged, read_mirror
 from controller.repositories.operations import git as calls
 from controller.repositories.operations.failures import Failed
 from controller.repositories.operations.git import Git
-from controller.repositories.operations.mirror import branch_commit, locked, size_of, sound_mirror
+from controller.repositories.operations.mirror import (
+    branch_commit,
+    clear_suspicion,
+    is_suspect,
+    locked,
+    size_of,
+    sound_mirror,
+)
 from controller.repositories.operations.outcome import Outcome
 from controller.repositories.operations.stale import remove_stale
 from controller.repositories.orders import Verify
@@ -40,12 +48,14 @@ def verify(order: Verify) -> Outcome:
         if not mirror.exists():
             raise Failed(Reason.NO_MIRROR, f"{mirror} is not there: clone it first")
         removed = remove_stale(mirror)
-        trouble = _trouble(mirror)
+        trouble = _trouble(mirror, whole=is_suspect(repository))
         if trouble:
             aside = _set_aside(mirror)
+            clear_suspicion(repository)
             return Outcome(Reason.CORRUPT, f"{trouble}; set aside as {aside.name}", set_aside=str(aside))
         mirror, facts = sound_mirror(repository)
         calls.local(mirror).run("pack-refs", "--all")
+        clear_suspicion(repository)
         return Outcome(
             message=f"removed {', '.join(removed)}" if removed else "",
             commit=branch_commit(mirror, order.branch),
@@ -55,8 +65,8 @@ def verify(order: Verify) -> Outcome:
         )
 
 
-def _trouble(mirror: Path) -> str:
-    """What is wrong with the mirror, "" where nothing is."""
+def _trouble(mirror: Path, *, whole: bool) -> str:
+    """What is wrong with the mirror, "" where nothing is; `whole`: by reading every object."""
     try:
         if read_mirror(mirror) is None:
             return "it has no mirror.json"
@@ -64,7 +74,8 @@ def _trouble(mirror: Path) -> str:
         return str(error)
     git = calls.local(mirror)
     broken = _mend_upstream(git)
-    status, output, errors = git.call("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
+    how = "--full" if whole else "--connectivity-only"
+    status, output, errors = git.call("fsck", how, "--no-dangling", "--no-progress")
     if status == 0:
         return broken
     if _MACHINE_TROUBLE.search(errors):

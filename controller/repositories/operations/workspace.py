@@ -87,7 +87,9 @@ def _check(plan: _Plan, order: Workspace) -> None:
     """A base was looked at when it was made."""
     check_ref(order.ref)
     if not plan.key or not base.is_made(plan.mirror.parent / BASES / plan.key):
-        checkout.check_supported(calls.local(plan.mirror), plan.commit)
+        git = calls.local(plan.mirror)
+        checkout.check_there(git, plan.commit)
+        checkout.check_supported(git, plan.commit)
 
 
 def _build(plan: _Plan, order: Workspace, directory: Path) -> None:

@@ -10,6 +10,7 @@ from tests.integration.controller.jobs import Jobs, condition_of, uid_of
 from tests.integration.controller.repositories import CLAIMS, PUSH, REPOSITORIES, Repositories
 from tests.integration.controller.running_controller import RunningController
 from tests.integration.controller.waits import soon
+from tests.integration.repositories.homes import git
 
 
 def holder(uid: str, token: int, **more: Any) -> dict[str, Any]:
@@ -111,3 +112,19 @@ def test_garbage_beside_a_real_holder(controller: RunningController, repositorie
     assert repositories.holders()[0].get("fencedAt") is None
     repositories.let("go")
     jobs.finished("first", "Succeeded")
+
+
+def test_a_mirror_that_a_job_finds_damaged(
+    controller: RunningController, repositories: Repositories, jobs: Jobs
+) -> None:
+    """5.2: it is verified and made anew; the job waits for it, and has failed in nothing."""
+    upstream = repositories.ready()
+    mirror = repositories.mirror(controller)
+    for path in (mirror / "objects" / "pack").iterdir():
+        path.unlink()
+    repositories.job("one", "cat file")
+    status = jobs.finished("one", "Succeeded")["status"]
+    assert status.get("failures", 0) == 0 and "Corrupt" in status["history"][0]["message"], status
+    assert git(mirror, "rev-parse", "refs/upstream/main").stdout.strip() == upstream.head()
+    types = [each["type"] for each in repositories.get()["status"]["activities"]]
+    assert types[-2:] == ["Verify", "Clone"], types

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from controller.repositories import refs, requests
+from controller.repositories.places import SUSPECT
 from controller.repositories.results import Reason
 from tests.integration.repositories.homes import Home, failed_as, git
 
@@ -104,6 +105,42 @@ def test_a_push_that_cannot_be_saved(home: Home) -> None:
     assert (again.rescued, again.lost) == (("kept",), (".corrupt.1/lost",))
     assert Path(result.set_aside).is_dir()
     assert "lost" not in refs.list_refs(home.mirror, refs.HEADS)
+
+
+@pytest.mark.parametrize("what", ["no commit", "torn pack", "rotten file"])
+def test_a_workspace_that_finds_the_mirror_damaged(home: Home, what: str) -> None:
+    """5.2, 5.3: it does not blame the ref; the mirror is suspect until all of it was read, also what nothing but the
+    content tells."""
+    home.clone()
+    pack = next((home.mirror / "objects" / "pack").glob("*.pack"))
+    scratch = home.mirror.parent / "scratch"
+    pack.rename(scratch)
+    pack.with_suffix(".idx").unlink()
+    with scratch.open("rb") as packed:  # into objects of their own, which are easier to damage
+        subprocess.run(["git", "unpack-objects", "-q"], cwd=home.mirror, stdin=packed, check=True, timeout=60)
+    scratch.unlink()
+    spec = {"no commit": "main^{commit}", "torn pack": "main^{tree}", "rotten file": "main:README"}[what]
+    found = git(home.mirror, "rev-parse", spec.replace("main", "refs/upstream/main")).stdout.strip()
+    path = home.mirror / "objects" / found[:2] / found[2:]
+    path.chmod(0o600)
+    if what == "no commit":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-3] + b"rot")
+    failed_as(home.perform(requests.workspace, "job-uid.1", "main"), Reason.CORRUPT)
+    assert (home.repository / SUSPECT).exists()
+    failed_as(home.perform(requests.verify, "main"), Reason.CORRUPT, ".corrupt.1")
+    assert not (home.repository / SUSPECT).exists()
+    home.clone()
+    assert home.perform(requests.workspace, "job-uid.1", "main").succeeded
+
+
+def test_a_suspicion_that_was_wrong(home: Home) -> None:
+    """5.2: a mirror that is whole stays, and is not suspect any more."""
+    home.clone()
+    (home.repository / SUSPECT).touch()
+    assert home.perform(requests.verify, "main").succeeded
+    assert not (home.repository / SUSPECT).exists()
 
 
 def test_ref_files_that_a_power_cut_emptied(home: Home) -> None:
