@@ -86,6 +86,9 @@ class RecoveryCounts(Model):
     corrupt: int = Field(default=0, description="Objects and files that were set aside.", ge=0)
     orphaned: int = Field(default=0, description="Leftovers without an owner, all sorts together.", ge=0)
     needing_decision: int = Field(default=0, description="Jobs that wait for a person.", ge=0)
+    restored: int = Field(
+        default=0, description="Jobs that `holdfast restore` brought back suspended; a person lets them go on.", ge=0
+    )
     orphans: tuple[OrphanCount, ...] = Field(
         default=(),
         description="Leftovers by sort.",

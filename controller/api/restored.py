@@ -17,6 +17,7 @@ RESTORED_ATTEMPT = "holdfast.dev/restored-attempt"  # annotation: its last attem
 TOKEN_FLOOR = "holdfast.dev/lock-token-floor"  # annotation of a Repository: largest fencing token ever given
 
 CONDITION = "Restored"
+REASON = "Restored"  # status.reason of a job that a restore left suspended
 
 
 def held(meta: ObjectMeta, conditions: tuple[Condition, ...]) -> bool:

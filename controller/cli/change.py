@@ -5,9 +5,11 @@ They need no controller: what they declare is carried out when one runs.
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from controller.cli import view
+from controller.cli import tables, view
 from controller.cli.session import Failure, Session, complete_jobs, note, with_session
 from controller.errors import HoldfastError
 
@@ -31,11 +33,51 @@ def suspend(session: Session, jobs: tuple[str, ...]) -> None:
 
 
 @click.command()
-@JOBS
+@click.argument("jobs", nargs=-1, metavar="[JOB...]", shell_complete=complete_jobs)
+@click.option("--restored", is_flag=True, help="All jobs that `holdfast restore` had suspended, and nobody else.")
+@click.option("-A", "--all-namespaces", is_flag=True, help="With --restored: of all namespaces.")
+@click.option("--dry-run", is_flag=True, help="With --restored: only list them, and what is known of each.")
 @with_session
-def resume(session: Session, jobs: tuple[str, ...]) -> None:
-    """Let suspended JOBs go on, with a new attempt where one had begun."""
-    _each(session, jobs, "suspend", False, "resumed")
+def resume(session: Session, jobs: tuple[str, ...], restored: bool, all_namespaces: bool, dry_run: bool) -> None:
+    """Let suspended JOBs go on, with a new attempt where one had begun.
+
+    \b
+      holdfast resume build-x7k2p
+      holdfast resume --restored --all-namespaces --dry-run
+    """
+    if restored == bool(jobs) or (not restored and (all_namespaces or dry_run)):
+        raise click.UsageError("give the names of jobs, or --restored, which the other options go with")
+    if restored:
+        _restored(session, all_namespaces, dry_run)
+    else:
+        _each(session, jobs, "suspend", False, "resumed")
+
+
+def _restored(session: Session, everywhere: bool, dry_run: bool) -> None:
+    """One that was resumed and suspended again is a person's, and stays."""
+    from controller.api.restored import REASON, RESUMABLE  # with the API models, which other commands do without
+
+    listed = list(session.cluster.list("BatchJob", everywhere=everywhere, labels=RESUMABLE))
+    found = [job for job in listed if job["spec"].get("suspend") and view.status(job).get("reason") == REASON]
+    if dry_run:
+        rows = [(job["metadata"]["namespace"], view.name(job), _known(job)) for job in found]
+        tables.table(("NAMESPACE", "JOB", "KNOWN OF IT"), rows)
+        return
+    problems = []
+    for job in found:
+        session.cluster.namespace = job["metadata"]["namespace"]
+        try:
+            session.cluster.patch("BatchJob", view.name(job), {"spec": {"suspend": False}})
+        except HoldfastError as error:
+            problems.append(error.message)
+            continue
+        click.echo(f"batchjob.holdfast.dev/{view.name(job)} resumed")
+    click.echo(f"{len(found) - len(problems)} restored jobs resumed, {len(problems)} could not be")
+    _fail_with(problems)
+
+
+def _known(job: dict[str, Any]) -> str:
+    return str((view.condition(job, "Restored") or {}).get("message", ""))
 
 
 def _each(session: Session, jobs: tuple[str, ...], field: str, value: bool, done: str) -> None:
@@ -46,6 +88,10 @@ def _each(session: Session, jobs: tuple[str, ...], field: str, value: bool, done
             click.echo(f"batchjob.holdfast.dev/{name} {_change(session, name, field, value, done)}")
         except HoldfastError as error:
             problems.append(error.message)
+    _fail_with(problems)
+
+
+def _fail_with(problems: list[str]) -> None:
     for problem in problems[:-1]:
         note(problem)
     if problems:

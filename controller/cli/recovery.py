@@ -14,7 +14,18 @@ from controller.cli.session import Failure, Session, complete_names, with_sessio
 Object = dict[str, Any]
 
 SHOW = "show"  # no report is called so: their names begin with start-
-COUNTS = ("recovered", "reattached", "resumed", "restarted", "lost", "failed", "corrupt", "orphaned", "needingDecision")
+COUNTS = (
+    "recovered",
+    "reattached",
+    "resumed",
+    "restarted",
+    "lost",
+    "failed",
+    "corrupt",
+    "orphaned",
+    "needingDecision",
+    "restored",
+)
 
 
 @click.command()

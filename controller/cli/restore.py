@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from controller.api.restored import RESUMABLE
 from controller.cli import places as own_places
 from controller.cli import tables
 from controller.cli.session import Failure, note
@@ -112,6 +111,7 @@ def _show(report: Report, dry_run: bool) -> None:
         click.echo("dry run: nothing was written")
     tables.table(("KIND", *(str(each).upper() for each in outcomes)), rows)
     for what, names in (
+        ("ended since the archive was taken, as their run directories here prove", report.ended),
         ("suspended: had not finished", dict(sorted(report.suspended.items(), key=_attempts_first))),
         ("kept as the cluster has them", report.kept),
         ("left out", report.left_out),
@@ -119,16 +119,16 @@ def _show(report: Report, dry_run: bool) -> None:
     ):
         _list(what, names)
     if report.suspended and not dry_run:
-        click.echo("\nLet them go on, one with `holdfast resume JOB`, or all that only the restore had suspended:")
-        for namespace in sorted({name.partition("/")[0] for name in report.suspended}):
-            click.echo(
-                f"  kubectl get bj -n {namespace} -l {RESUMABLE}={report.archive} -o name | "
-                f'xargs -r kubectl patch -n {namespace} --type=merge -p \'{{"spec":{{"suspend":false}}}}\''
-            )
+        namespace, _, name = next(iter(sorted(report.suspended.items(), key=_attempts_first)))[0].partition("/")
+        click.echo("\nNone of them starts by itself. Look again, let one go on, or all that nobody else had suspended:")
+        click.echo("  holdfast resume --restored --all-namespaces --dry-run")
+        click.echo(f"  holdfast resume -n {namespace} {name}")
+        click.echo("  holdfast resume --restored --all-namespaces")
 
 
 def _attempts_first(entry: tuple[str, str]) -> bool:
-    return entry[1].startswith("was ")
+    """Those that may have been at work are the ones to look at."""
+    return "attempt" not in entry[1]
 
 
 def _list(what: str, names: dict[str, str]) -> None:

@@ -36,6 +36,7 @@ class Findings:
 
     Args:
         deciding: `namespace/name` of jobs that wait for a person.
+        restored: `namespace/name` of the first jobs that a restore left suspended, and how many there are.
         corrupt: what was set aside: paths, or `Kind namespace/name`.
         shut: why nothing is admitted: reason -> message.
         ownerless: whether too much looks ownerless at once, so that a person is asked.
@@ -44,6 +45,7 @@ class Findings:
 
     troubles: Sequence[Trouble] = ()
     deciding: Sequence[str] = ()
+    restored: tuple[Sequence[str], int] = ((), 0)
     corrupt: Sequence[str] = ()
     shut: Mapping[str, str] = field(default_factory=dict)
     ownerless: bool = False
@@ -66,10 +68,19 @@ def _all(found: Findings) -> Iterator[RecommendedAction]:
         namespace, _, name = job.partition("/")
         text = f"{job} waits for a decision; Fail ends it instead, and `holdfast describe` tells what happened"
         yield _action("NeedsDecision", text, f"holdfast decide -n {namespace} {name} Restart")
+    if found.restored[1]:
+        yield _restored(*found.restored)
     for trouble in found.troubles[:MOST_OF_A_SORT]:
         yield _action("NotRecovered", f"{_what(trouble)}: {trouble.message}", _look(trouble, found.home))
     for name in found.corrupt[:MOST_OF_A_SORT]:
         yield _action("SetAside", f"{name} is damaged and was set aside; look at it, then remove it", _place(name))
+
+
+def _restored(names: Sequence[str], count: int) -> RecommendedAction:
+    some = ", ".join(names[:MOST_OF_A_SORT]) + (", …" if count > MOST_OF_A_SORT else "")
+    text = f"{count} {'job' if count == 1 else 'jobs'} came back suspended from an archive ({some})"
+    text += "; look with --dry-run at what is known of each, then let all go on, or some with `holdfast resume JOB`"
+    return _action("Restored", text, "holdfast resume --restored --all-namespaces")
 
 
 def _what(trouble: Trouble) -> str:

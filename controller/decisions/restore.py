@@ -15,7 +15,7 @@ from typing import Any
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import Attempt, AttemptState, BatchJobStatus, Phase
 from controller.api.conditions import with_condition
-from controller.api.restored import CONDITION
+from controller.api.restored import CONDITION, REASON
 from controller.decisions import job as daily
 from controller.decisions import status as step
 from controller.decisions.inputs import Host, Observed
@@ -72,9 +72,33 @@ def job_status(
     job = job.model_copy(update={"metadata": meta, "status": _renamed(job.status, uid, sequence)})
     if not step.finished(job.status):
         job = job.model_copy(update={"status": _followed(job, found, host, now)})
-    status = job.status if step.finished(job.status) else _suspended(job, source, now)
-    conditions = with_condition(status.conditions, CONDITION, "True", "FromArchive", source.told, 1, now)
+    ended = step.finished(job.status)
+    status = job.status if ended else _suspended(job, source, now)
+    text = source.told if ended else f"{source.told}: {known_of(job)}; {_way_on(job)}"
+    conditions = with_condition(status.conditions, CONDITION, "True", "FromArchive", text, 1, now)
     return status.model_copy(update={"conditions": conditions})
+
+
+def known_of(job: BatchJob) -> str:
+    """What an archive knows of a job that had not finished when it was taken."""
+    active, phase = step.active(job.status), job.status.phase
+    if active is not None:
+        return f"attempt {active.number} was {active.state}, and whether it ended is not known"
+    if phase is Phase.WAITING:
+        return "it waited for a decision"
+    return "a person had suspended it" if phase is Phase.SUSPENDED else f"it was {phase or 'new'}"
+
+
+def _way_on(job: BatchJob) -> str:
+    where = f"-n {job.metadata.namespace} {job.metadata.name}"
+    if job.status.phase is Phase.WAITING:
+        return f"`holdfast decide {where} restart`, then `holdfast resume {where}` let it go on"
+    return f"`holdfast resume {where}` lets it go on"
+
+
+def came_back_suspended(job: BatchJob) -> bool:
+    """Whether a restore left `job` suspended, and nobody has let it go on since."""
+    return job.status.phase is Phase.SUSPENDED and job.status.reason == REASON
 
 
 def _renamed(status: BatchJobStatus, uid: str, sequence: int) -> BatchJobStatus:
@@ -122,5 +146,5 @@ def _suspended(job: BatchJob, source: Source, now: datetime) -> BatchJobStatus:
             status = step.mark(job, status, now, (kind, "False", "Restored", source.told))
     text = f"restored {source.told}: it starts when spec.suspend is false (holdfast resume)"
     status = step.mark(job, status, now, ("Admitted", "False", "Restored", text))
-    update = {"phase": Phase.SUSPENDED, "reason": "Restored", "queue_position": None, "estimated_start_time": None}
+    update = {"phase": Phase.SUSPENDED, "reason": REASON, "queue_position": None, "estimated_start_time": None}
     return status.model_copy(update={**update, "retry_at": None})

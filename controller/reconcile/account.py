@@ -13,9 +13,21 @@ from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import BatchJobStatus
 from controller.decisions.observed import Observation
 from controller.decisions.recovery import outcomes
+from controller.decisions.restore import came_back_suspended
 
 NAMES = 20  # of each outcome that a report lists
-OUTCOMES = ("recovered", "reattached", "resumed", "restarted", "lost", "failed", "corrupt", "needing_decision")
+RESTORED = "restored"
+OUTCOMES = (
+    "recovered",
+    "reattached",
+    "resumed",
+    "restarted",
+    "lost",
+    "failed",
+    "corrupt",
+    "needing_decision",
+    RESTORED,
+)
 ORPHANED = "orphaned:"  # followed by the sort, one of controller.telemetry.metrics.ORPHANS
 
 
@@ -35,6 +47,7 @@ class RecoveryAccount:
         self._changed: Callable[[], None] = lambda: None
         self._awaited: set[str] = set()  # uids of jobs that held a slot, of whose attempt it is not known what became
         self._closed = False
+        self._restored: set[str] = set()  # uids
         self.memory_bytes = 0
         self.disk_bytes = 0
 
@@ -56,6 +69,12 @@ class RecoveryAccount:
         if became:
             self._awaited.discard(job.metadata.uid)
 
+    def restored(self, job: BatchJob) -> None:
+        """Note a job that a restore left suspended: once, also after the start, as a restore may run at any time."""
+        if came_back_suspended(job) and job.metadata.uid not in self._restored:
+            self._restored.add(job.metadata.uid)
+            self._count(RESTORED, f"{job.metadata.namespace}/{job.metadata.name}")
+
     def close(self) -> None:
         """The start is over: what is found from now on belongs to the daily work."""
         self._closed = True
@@ -73,8 +92,10 @@ class RecoveryAccount:
         """
         if outcome not in self._tallies and not outcome.startswith(ORPHANED):
             raise ValueError(f"not an outcome of a recovery: {outcome!r}")
-        if self._closed:
-            return
+        if not self._closed:
+            self._count(outcome, name)
+
+    def _count(self, outcome: str, name: str) -> None:
         tally = self._tallies.setdefault(outcome, Tally())
         tally.count += 1
         if len(tally.names) < NAMES:

@@ -86,6 +86,7 @@ def _account(parts: Parts, job: BatchJob) -> None:
         parts.account.note("needing_decision", name)
     elif step.active(job.status) is None and not step.finished(job.status):
         parts.account.note("recovered", name)
+        parts.account.restored(job)
 
 
 def needs_a_look(job: BatchJob) -> bool:

@@ -95,6 +95,7 @@ class JobReconciler:
         if seen.taken_up and seen.attempt is not None:
             parts.audit.say_once(taken_up(read, seen.attempt.evidence.value))
         parts.account.looked_at(read, plan.status, seen.attempt)
+        parts.account.restored(job)
         # What runs is known and recorded; an action that fails for long must not keep all the others waiting.
         parts.scheduler.accounted(key)
         again = await self._make_children(job)

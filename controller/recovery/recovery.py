@@ -15,6 +15,7 @@ from controller.decisions.audited_acts import recovered
 from controller.decisions.recommendations import Findings, recommended
 from controller.decisions.recovery import RecoveryPhase
 from controller.decisions.reporting import Found, Start, failed_phases
+from controller.reconcile.account import RESTORED
 from controller.reconcile.first_pass import FirstPass
 from controller.reconcile.ownerless import Ownerless
 from controller.reconcile.parts import Parts
@@ -27,6 +28,7 @@ from controller.telemetry.recovery_metrics import OUTCOMES
 
 LATE_SECONDS = 120.0  # what orphans give back is found after the last phase, too
 SOON_SECONDS = 5.0  # until a late change is written
+MANY_SECONDS = 60.0  # the same beside a restore, which brings thousands: a start writes its report a few times only
 
 _log = structlog.get_logger("controller.recovery")
 
@@ -73,7 +75,6 @@ class Recovery:
         self.phases.look()
         if self._parts.monotonic() > self._closes_at:
             self._closes_at = float("inf")
-            self._parts.account.on_change(lambda: None)
             self._parts.account.close()
         self._show()
 
@@ -98,6 +99,7 @@ class Recovery:
         return Findings(
             troubles=self.phases.troubles(),
             deciding=tallies["needing_decision"].names,
+            restored=(tallies[RESTORED].names, tallies[RESTORED].count),
             corrupt=tallies["corrupt"].names,
             shut={} if self.phases.result is RecoveryResult.RUNNING else scheduler.closed_for,
             ownerless=self._ownerless.held_for_a_person,
@@ -145,7 +147,8 @@ class Recovery:
     def _noted(self) -> None:
         """Something was counted; while it runs the ends of phases write it."""
         if self._finished is not None:
-            self._parts.queue.add_after(self.report.key, SOON_SECONDS, LOW)
+            restored = self._parts.account.count(RESTORED) > 0
+            self._parts.queue.add_after(self.report.key, MANY_SECONDS if restored else SOON_SECONDS, LOW)
 
     def _show(self) -> None:
         metrics, account = self._parts.metrics.recovery, self._parts.account

@@ -18,6 +18,7 @@ OUTCOMES = (
     "corrupt",
     "orphaned",
     "needing_decision",
+    "restored",
 )
 SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from controller.api.batchjob import BatchJob
+from controller.decisions.recommendations import Findings, recommended
 from controller.reconcile.account import NAMES, RecoveryAccount
 
 
@@ -28,3 +30,29 @@ def test_an_unknown_outcome_is_a_defect() -> None:
     """Style: loud, so that no count goes lost."""
     with pytest.raises(ValueError, match="vanished"):
         RecoveryAccount().note("vanished", "a/b")
+
+
+def suspended(name: str, reason: str) -> BatchJob:
+    meta = {"name": name, "namespace": "a", "uid": f"uid-{name}"}
+    status = {"phase": "Suspended", "reason": reason}
+    return BatchJob.model_validate({"metadata": meta, "spec": {"command": ["x"]}, "status": status})
+
+
+def test_restored_jobs_are_named_whenever_they_come() -> None:
+    """7.10: each once, also after the start is over, as a restore may run at any time; a person's own are not."""
+    account = RecoveryAccount()
+    account.restored(suspended("one", "Restored"))
+    account.close()
+    account.note("lost", "a/late")
+    for name in ("one", "two"):
+        account.restored(suspended(name, "Restored"))
+    account.restored(suspended("three", ""))
+    assert account.tallies["restored"].names == ["a/one", "a/two"] and account.count("lost") == 0
+
+
+def test_restored_jobs_come_with_the_command_that_lets_them_go_on() -> None:
+    """7.10, 7.7: how many, who, and what to do."""
+    (action,) = recommended(Findings(restored=([f"a/{number}" for number in range(7)], 60)))
+    assert action.message.startswith("60 jobs came back suspended from an archive (a/0, a/1, a/2, a/3, a/4, …)")
+    assert action.command == "holdfast resume --restored --all-namespaces"
+    assert recommended(Findings()) == ()

@@ -15,7 +15,8 @@ from controller.api.restored import RESTORED_ATTEMPT, RESTORING, TOKEN_FLOOR, he
 from controller.decisions.inputs import Host
 from controller.decisions.observed import Evidence, ExitRecord, Observation
 from controller.decisions.placement import Place, place
-from controller.decisions.restore import Source, job_status, old_sequence, sequences
+from controller.decisions.restore import Source, came_back_suspended, job_status, old_sequence, sequences
+from controller.decisions.status import waiting
 from controller.recovery.restore import rules
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -62,7 +63,22 @@ def test_what_ran_is_suspended_with_its_attempt_closed(state: str) -> None:
     assert (status.attempt.state, status.attempt.number, status.failures) == (AttemptState.LOST, 2, 1)
     assert not is_true(status.conditions, "Running") and not is_true(status.conditions, "Finished")
     back = job({}, suspend=True).model_copy(update={"status": status})
-    assert place(back, ()) is Place.NEITHER
+    assert place(back, ()) is Place.NEITHER and came_back_suspended(back)
+    told = find(status.conditions, "Restored")
+    assert told is not None and f"attempt 2 was {state}" in told.message and "`holdfast resume -n n a`" in told.message
+
+
+@pytest.mark.parametrize(
+    ("status", "known"),
+    [({}, "it was new"), ({"phase": "Queued"}, "it was Queued"), ({"phase": "Suspended"}, "a person had suspended it")],
+)
+def test_a_job_that_came_back_suspended_says_why(status: dict[str, Any], known: str) -> None:
+    """7.10: what the archive knew of it and the command that lets it go on, which is told no longer then."""
+    told = find(restored(job(status)).conditions, "Restored")
+    assert told is not None and known in told.message and "holdfast resume" in told.message
+    back = job({}, suspend=True).model_copy(update={"status": restored(job(status))})
+    gone_on = back.model_copy(update={"status": waiting(back, back.status, NOW, "Waiting", "waits for its turn")})
+    assert came_back_suspended(back) and not came_back_suspended(gone_on)
 
 
 def test_who_waits_for_a_person_still_does() -> None:
@@ -70,6 +86,8 @@ def test_who_waits_for_a_person_still_does() -> None:
     conditions = [true("NeedsDecision")]
     status = restored(job({"phase": "Waiting", "attempt": attempt("Lost"), "conditions": conditions}))
     assert status.phase is Phase.WAITING and is_true(status.conditions, "NeedsDecision")
+    told = find(status.conditions, "Restored")
+    assert told is not None and "`holdfast decide -n n a restart`" in told.message
 
 
 def ended(code: int) -> Observation:
@@ -104,8 +122,8 @@ def test_held_until_the_status_of_the_same_archive_is_there() -> None:
     assert held(meta, ()) and held(meta, (told,))
     assert not held(meta, (told.model_copy(update={"message": "from archive new of today"}),))
     assert not held(ObjectMeta(name="a"), ())
-    waiting = job({}).model_copy(update={"metadata": meta})
-    assert place(waiting, ()) is Place.NEITHER and place(job({}), ()) is Place.WAITING
+    waits = job({}).model_copy(update={"metadata": meta})
+    assert place(waits, ()) is Place.NEITHER and place(job({}), ()) is Place.WAITING
 
 
 def test_the_old_run_directory_is_its_own_until_the_next_attempt() -> None:

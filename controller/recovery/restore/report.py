@@ -25,7 +25,8 @@ class Report:
     Args:
         archive: id of the archive.
         kept: objects of the cluster that were not touched, with the reason.
-        suspended: unfinished jobs, each with what is known of its last attempt.
+        suspended: unfinished jobs that came back suspended, each with what is known of it.
+        ended: unfinished jobs that have ended since, as their run directories here prove.
         failed: objects that could not be restored, with the reason.
     """
 
@@ -34,6 +35,7 @@ class Report:
     kept: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     suspended: dict[str, str] = field(default_factory=dict)
+    ended: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
     def count(self, kind: str, outcome: Outcome, name: str = "", why: str = "") -> None:

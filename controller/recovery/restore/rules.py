@@ -11,6 +11,7 @@ from typing import Any
 
 from controller.api.keys import API_VERSION
 from controller.api.restored import RESTORED, RESTORED_ATTEMPT, RESTORING, RESUMABLE, TOKEN_FLOOR
+from controller.decisions.observed import Evidence, Observation
 from controller.decisions.restore import Source
 
 Object = dict[str, Any]
@@ -118,3 +119,25 @@ def plain_status(kind: str, item: Object) -> Object | None:
     if "observedGeneration" in status:
         status["observedGeneration"] = 1
     return status or None
+
+
+def shown(attempt: str, found: Observation) -> str:
+    """What the run directory of an attempt shows, which does not end the job."""
+    match found.evidence:
+        case Evidence.ENDED if found.exit is not None:
+            return f"its attempt {attempt} has ended since, exit code {found.exit.code}"
+        case Evidence.ALIVE | Evidence.LAUNCHING:
+            return f"its attempt {attempt} still runs here: the job does not start again before that is over"
+        case _:
+            return f"its attempt {attempt}: {found.message or found.evidence}"
+
+
+def irreplaceable(kind: str, there: Object) -> str:
+    """Why the archive's version must not take the place of what is there, "" where it may."""
+    if kind in ("JobQueue", "Repository"):
+        return ""
+    if kind != "BatchJob":
+        return f"a {kind} is never replaced"
+    if finished(there):
+        return "it has finished here: finished jobs stay finished"
+    return "it runs here" if active_attempt(there) is not None else ""

@@ -20,9 +20,10 @@ from controller.api.conditions import with_condition
 from controller.api.keys import Key
 from controller.api.kinds import DECLARED
 from controller.api.restored import CONDITION, RESTORED, RESTORING
+from controller.decisions import status as step
 from controller.decisions.inputs import Host
-from controller.decisions.observed import Evidence, Observation
-from controller.decisions.restore import ORDERED, Source, job_status, old_sequence, sequences
+from controller.decisions.observed import Observation
+from controller.decisions.restore import ORDERED, Source, job_status, known_of, old_sequence, sequences
 from controller.errors import HoldfastError, Terminal
 from controller.executors.process.observe import look
 from controller.executors.process.rundir import RunDir, is_attempt_name
@@ -190,22 +191,21 @@ class Restore:
     def _count(self, kind: str, item: Object, outcome: Outcome) -> None:
         self.report.count(kind, outcome)
         if kind == "BatchJob" and not rules.finished(item):
-            self.report.suspended[_name(item)] = self._known_of(item)
+            self._name_unfinished(item)
 
-    def _known_of(self, item: Object) -> str:
-        active = rules.active_attempt(item)
-        if active is None:
-            return f"was {rules.phase(item) or 'new'}"
-        found = self._attempt_here(item)[1]
-        if found is None:
-            return f"its attempt {active} was under way; its run directory is not here"
-        match found.evidence:
-            case Evidence.ENDED if found.exit is not None:
-                return f"its attempt {active} has ended since, exit code {found.exit.code}"
-            case Evidence.ALIVE | Evidence.LAUNCHING:
-                return f"its attempt {active} still runs here: it does not start again before that is over"
-            case _:
-                return f"its attempt {active}: {found.message or found.evidence}"
+    def _name_unfinished(self, item: Object) -> None:
+        """Say what becomes of a job that had not finished, and what is known of it: nobody has to look it up."""
+        active, job = rules.active_attempt(item), BatchJob.model_validate(item)
+        found = self._attempt_here(item)[1] if active is not None else None
+        if active is None or found is None:
+            missing = "; its run directory is not here" if active is not None else ""
+            self.report.suspended[_name(item)] = known_of(job) + missing
+            return
+        uid, now = item["metadata"]["uid"], datetime.now(UTC)
+        if step.finished(status := job_status(job, uid, 0, self._source, found, self._options.host, now)):
+            self.report.ended[_name(item)] = f"its attempt {active} has ended since: {status.phase}"
+            return
+        self.report.suspended[_name(item)] = rules.shown(active, found)
 
     def _attempt_here(self, item: Object) -> tuple[str | None, Observation | None]:
         """The active attempt and what its run directory shows, where that is on this machine."""
@@ -220,7 +220,7 @@ class Restore:
         if not self._options.replace:
             return self.report.count(kind, Outcome.KEPT, _name(item), "it is there (--conflict keep)")
         there = await self._api.get(*_key(kind, item))
-        if why := _irreplaceable(kind, there):
+        if why := rules.irreplaceable(kind, there):
             return self.report.count(kind, Outcome.KEPT, _name(item), why)
         if not self._options.dry_run:
             attempt = self._attempt_here(item)[0] if kind == "BatchJob" else None
@@ -272,7 +272,7 @@ class Restore:
             return
         if RESTORING not in (there["metadata"].get("annotations") or {}):
             return  # a person let it go
-        if why := _irreplaceable(kind, there):
+        if why := rules.irreplaceable(kind, there):
             self.report.count(kind, Outcome.KEPT, _name(item), why)
             return
         now, meta = datetime.now(UTC), there["metadata"]
@@ -281,17 +281,6 @@ class Restore:
         status = job_status(job, meta["uid"], sequence, self._source, found, self._options.host, now).to_json()
         patch = difference(there.get("status") or {}, status)
         await self._api.patch_status(*_key(kind, item), meta["uid"], meta["resourceVersion"], patch)
-
-
-def _irreplaceable(kind: str, there: Object) -> str:
-    """Why the archive's version must not take the place of what is there, "" where it may."""
-    if kind in ("JobQueue", "Repository"):
-        return ""
-    if kind != "BatchJob":
-        return f"a {kind} is never replaced"
-    if rules.finished(there):
-        return "it has finished here: finished jobs stay finished"
-    return "it runs here" if rules.active_attempt(there) is not None else ""
 
 
 def _key(kind: str, item: Object) -> Key:

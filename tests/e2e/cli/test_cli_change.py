@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from controller.api.restored import RESUMABLE
 from controller.cli.decide import answer
 from controller.cli.session import Failure, Session
 from tests.e2e.cli.holdfast_command import Holdfast, Jobs, condition, one_line
@@ -46,6 +47,27 @@ def test_suspend_and_resume(holdfast: Holdfast, jobs: Jobs) -> None:
     assert holdfast("resume", "a").stdout == "batchjob.holdfast.dev/a resumed\n"
     assert jobs.get("a")["spec"]["suspend"] is False
     assert "is not suspended" in holdfast("resume", "a").stdout
+
+
+def test_resume_of_what_a_restore_had_suspended(holdfast: Holdfast, jobs: Jobs) -> None:
+    """7.10, 7.7: one command for all that nobody else had suspended; --dry-run only tells what is known of them."""
+    known = {**condition("Restored", "FromArchive", "from archive x: it was Queued"), "status": "True"}
+    for name, reason in (("theirs", "Restored"), ("again", "")):
+        jobs.create(name, {"suspend": True}, labels={RESUMABLE: "x"})
+        jobs.status(name, phase="Suspended", reason=reason, conditions=[known])
+    jobs.create("own", {"suspend": True})
+    shown = holdfast("resume", "--restored", "--dry-run").stdout
+    assert "it was Queued" in shown and "theirs" in shown and "again" not in shown and "own" not in shown
+    assert jobs.get("theirs")["spec"]["suspend"] is True
+    said = holdfast("resume", "--restored").stdout.splitlines()
+    assert said == ["batchjob.holdfast.dev/theirs resumed", "1 restored jobs resumed, 0 could not be"]
+    assert [jobs.get(name)["spec"]["suspend"] for name in ("theirs", "again", "own")] == [False, True, True]
+
+
+@pytest.mark.parametrize("words", [(), ("a", "--restored"), ("a", "--dry-run"), ("a", "-A")])
+def test_resume_wants_names_or_all_restored(holdfast: Holdfast, words: tuple[str, ...]) -> None:
+    """Issue item 7: bad usage is said before anything is done."""
+    assert "--restored" in holdfast("resume", *words, code=2).stderr
 
 
 def lost(jobs: Jobs) -> None:

@@ -115,7 +115,8 @@ def test_into_an_empty_cluster(jobs: Jobs, restore: Restore, full: Path, marker:
     """7.10: objects and statuses come back; a second run has nothing left to do, and changes nothing."""
     said = restore(str(full))
     check_jobs(jobs, marker)
-    assert "suspended: had not finished: 60" in said and "was under way; its run directory is not here" in said
+    assert "suspended: had not finished: 60" in said and "; its run directory is not here" in said
+    assert "holdfast resume --restored --all-namespaces" in said
     repository = all_of(jobs, "Repository")["shop"]
     assert repository["status"]["statistics"] == {"operations": 7, "failed": 1} and "lock" not in repository["status"]
     assert set(all_of(jobs, "RepositoryLock")) == {"anna"}  # a released claim would claim again
@@ -198,9 +199,21 @@ def test_beside_a_controller_nothing_that_finished_starts(
     soon(lambda: condition_of(pending(jobs), "Delivered"), "the pending one is looked at")
     delivered = [each for each in all_of(jobs, "Callback").values() if each["status"]["phase"] == "Delivered"]
     assert len(delivered) == 1 and delivered[0]["status"]["attempts"] == 1
+    soon(lambda: restored_by(controller) == 60, "the account of this start names them")
     controller.restart()
+    soon(lambda: restored_by(controller) == 60, "and so does that of the next one")
     check_jobs(jobs, marker)
     assert all_of(jobs, "BatchJob").keys() == archived(jobs, marker).keys()
+
+
+def restored_by(controller: RunningController) -> int:
+    """How many jobs the account of the running controller's start calls restored, with their command."""
+    status, page = controller.page("/startup-log")
+    newest = page["items"][0] if status == 200 else {}
+    commands = [each["command"] for each in newest.get("recommendedActions", ())]
+    if "holdfast resume --restored --all-namespaces" not in commands:
+        return 0
+    return int(newest["counts"]["restored"])
 
 
 def pending(jobs: Jobs) -> Object:
@@ -307,7 +320,7 @@ def test_a_run_directory_that_is_here(
     soon(ends.read_exit, "the attempt has ended")
     jobs.http.delete(f"{GROUP}/{jobs.namespace}/batchjobs").raise_for_status()
     said = Restore(controller.home, plane.kubeconfig)(location)
-    assert "still runs here" in said
+    assert "still runs here" in said and "ended since the archive was taken" in said and "Succeeded" in said
     assert jobs.get("ends")["status"]["phase"] == "Succeeded"
     assert jobs.get("stays")["status"]["phase"] == "Suspended"
     controller.start()
