@@ -5,13 +5,8 @@ from __future__ import annotations
 from controller.app.works import Works
 from controller.recovery.attempt_orphans import RunDirectoryOrphans, StrayProcesses, TempFiles
 from controller.recovery.orphans import Sweeper
-from controller.recovery.repository_orphans import (
-    BaseOrphans,
-    MirrorOrphans,
-    OperationOrphans,
-    ResultOrphans,
-    WorkspaceOrphans,
-)
+from controller.recovery.repository_orphans import BaseOrphans, MirrorOrphans, OperationOrphans, ResultOrphans
+from controller.recovery.workspace_orphans import WorkspaceOrphans
 from controller.settings import Settings
 
 

@@ -20,8 +20,7 @@ from controller.reconcile.index import attempt_key
 from controller.reconcile.orphans import OrphanReconciler
 from controller.reconcile.parts import Parts
 from controller.reconcile.workqueue import HIGH
-from controller.recovery.orphans import Orphan
-from controller.recovery.repository_orphans import uids_of_jobs
+from controller.recovery.orphans import Orphan, uids_of_jobs
 from controller.repositories.cleanup import leftovers
 from controller.repositories.places import Places
 

@@ -22,6 +22,7 @@ from controller.decisions.audited_acts import removed
 from controller.errors import HoldfastError
 from controller.files.usage import disk_usage
 from controller.reconcile.account import ORPHANED, RecoveryAccount
+from controller.reconcile.parts import Parts
 from controller.recovery.phases import Step
 from controller.telemetry.audit import AuditJournal
 from controller.telemetry.metrics import Metrics
@@ -187,3 +188,9 @@ class Sweeper:
     def _forget(self, sort: str, names: set[str]) -> None:
         """One that was not found again was not an orphan, or is gone: the next time is the first look."""
         self._seen = {key: when for key, when in self._seen.items() if key[0] != sort or key[1] in names}
+
+
+async def uids_of_jobs(parts: Parts) -> set[str]:
+    """Of all BatchJobs that the API server has now, uncached. Raises HoldfastError."""
+    listing = await parts.api.list("BatchJob", metadata_only=True)
+    return {item["metadata"]["uid"] for item in listing.items}

@@ -1,4 +1,4 @@
-"""The orphans of repositories: operations, workspaces, bases, mirrors, results (requirement 7.6).
+"""The orphans of repositories: operations, bases, mirrors, results (requirement 7.6).
 
 A fallback: what is urgent is done by the reconcilers. An owner is gone only where an uncached read proves it; a mirror
 that holds pushes which upstream does not have is kept for a person.
@@ -11,8 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from controller.api.batchjob import BatchJob, DecisionAction
-from controller.api.batchjob_status import Attempt, AttemptState
+from controller.api.batchjob import BatchJob
 from controller.api.jobbatch import JobBatch
 from controller.api.keys import Key
 from controller.api.kinds import MODELS
@@ -26,17 +25,15 @@ from controller.kube.kinds import SERVED
 from controller.reconcile.operations import OWNER_KIND, OWNER_NAME, OWNER_NAMESPACE, OWNER_UID, Operations
 from controller.reconcile.parts import Parts
 from controller.recovery.orphans import Orphan
+from controller.recovery.workspace_orphans import recorded_over
 from controller.repositories.cleanup import (
-    Found,
     list_bases,
     list_repositories,
     list_results,
     list_set_aside,
-    list_workspaces,
     remove_base,
     remove_repository,
     remove_result,
-    remove_workspace,
 )
 from controller.repositories.places import base_key
 from controller.repositories.refs import HEADS, UPSTREAM, list_refs
@@ -108,74 +105,9 @@ class OperationOrphans:
         if not isinstance(found, BatchJob):
             return None
         newest = found.status.attempt
-        if newest is None or newest.number < operation.number or not _over(newest, operation.number):
+        if newest is None or newest.number < operation.number or not recorded_over(newest, operation.number):
             return None
         return f"attempt {operation.number} of {key} is recorded as over"
-
-
-class WorkspaceOrphans:
-    """Workspaces of attempts that are over.
-
-    Args:
-        keep_failed_seconds: how long those of attempts that did not succeed stay.
-    """
-
-    name = "workspace"
-
-    def __init__(self, parts: Parts, operations: Operations, keep_failed_seconds: float) -> None:
-        self._parts = parts
-        self._places = operations.places
-        self._keep_failed = keep_failed_seconds
-
-    async def find(self) -> list[Orphan]:
-        """See `Sort`."""
-        present: set[str] | None = None
-        orphans = []
-        for found in await asyncio.to_thread(list_workspaces, self._places):
-            attempt = AttemptId.parse(found.name)
-            key = self._parts.scheduler.owner(attempt.job_uid)
-            job = self._parts.store.job(key) if key is not None else None
-            if job is not None:
-                proof = self._useless(job, attempt, found)
-            else:
-                present = await uids_of_jobs(self._parts) if present is None else present
-                proof = await self._ownerless(attempt, present)
-            if proof is not None:
-                orphans.append(
-                    Orphan(
-                        self.name,
-                        found.name,
-                        proof,
-                        "remove it",
-                        str(found.path),
-                        found.used_at or None,
-                        at_once=job is not None,
-                    )
-                )
-        return orphans
-
-    async def remove(self, orphan: Orphan) -> bool:
-        """See `Sort`."""
-        await asyncio.to_thread(remove_workspace, self._places, orphan.name)
-        return True
-
-    async def _ownerless(self, attempt: AttemptId, present: set[str]) -> str | None:
-        if attempt.job_uid in present or not is_over(await self._parts.executor.observe(attempt)):
-            return None
-        return "no BatchJob has its uid (uncached LIST), and nothing of the attempt runs"
-
-    def _useless(self, job: BatchJob, attempt: AttemptId, found: Found) -> str | None:
-        newest = job.status.attempt
-        if newest is None or newest.number < attempt.number or not _over(newest, attempt.number):
-            return None
-        known = next((each for each in (*job.status.history, newest) if each.number == attempt.number), None)
-        if known is None or known.state is AttemptState.SUCCEEDED:
-            return "its attempt is recorded as over"
-        if given_up_for_good(job):
-            return "a person decided: Cleanup"
-        since = known.finished_at.timestamp() if known.finished_at is not None else found.used_at
-        kept = time.time() - since <= self._keep_failed
-        return None if kept else f"its attempt did not succeed, more than {self._keep_failed:.0f} s ago"
 
 
 class BaseOrphans:
@@ -295,25 +227,6 @@ class ResultOrphans:
         """See `Sort`."""
         await asyncio.to_thread(remove_result, self._operations.places, orphan.name)
         return True
-
-
-async def uids_of_jobs(parts: Parts) -> set[str]:
-    """Of all BatchJobs that the API server has now, uncached. Raises HoldfastError."""
-    listing = await parts.api.list("BatchJob", metadata_only=True)
-    return {item["metadata"]["uid"] for item in listing.items}
-
-
-def given_up_for_good(job: BatchJob) -> bool:
-    """Whether a person's answer, which was carried out, was to keep nothing of it."""
-    answer, newest = job.spec.decision, job.status.attempt
-    if answer is None or newest is None or answer.action is not DecisionAction.CLEANUP:
-        return False
-    return answer.attempt == newest.number == job.status.decided
-
-
-def _over(newest: Attempt, number: int) -> bool:
-    """Whether attempt `number`, which is recorded, is over."""
-    return newest.number > number or newest.state.over
 
 
 def _long_deleted(directory: Path) -> bool:
