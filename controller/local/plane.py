@@ -14,7 +14,7 @@ from typing import Any
 
 from controller.errors import Transient
 from controller.files import atomic
-from controller.local import assets, certs, crds, leftovers, logs, records
+from controller.local import assets, certs, crds, damage, leftovers, logs, records
 from controller.local.binaries import Binaries
 from controller.local.components import NAMES, ApiServer, Component, Controller, ControllerManager, Etcd
 from controller.local.etcd_care import BALLAST_BYTES, EtcdCare
@@ -86,6 +86,13 @@ class Plane:
         """Take the home; `start` does it too. Raises Waiting where another process has it, Terminal as `start`."""
         self.home.prepare()
         self._lock.acquire()
+        try:
+            told = damage.mend(self.home)
+        except BaseException:
+            self._lock.release()
+            raise
+        for each in told:
+            self._say(each)
 
     async def start(self) -> None:
         """Come up and return when the API server serves the CRDs; the controller is started, not waited for.

@@ -45,10 +45,19 @@ class Ports:
 
     def _read(self) -> dict[str, int]:
         try:
-            content = json.loads(self._path.read_bytes())
-            return {str(name): int(port) for name, port in content.items()}
-        except (FileNotFoundError, ValueError, TypeError, AttributeError):
-            return {}  # a damaged file costs new ports, nothing else
+            return parse(self._path.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}  # a damaged file costs new ports, nothing else; `damage` sets it aside
+
+
+def parse(data: bytes) -> dict[str, int]:
+    """The ports that a file holds, by component; raises ValueError (RecursionError for what is nested too deep)."""
+    content = json.loads(data)
+    if not isinstance(content, dict):
+        raise ValueError("is not a JSON object")
+    if wrong := [name for name, port in content.items() if not (type(port) is int and 0 < port < 65536)]:
+        raise ValueError(f"{', '.join(wrong)} has no port")
+    return content
 
 
 def is_free(port: int) -> bool:

@@ -1,13 +1,14 @@
 """What `up` records about itself and each server, for the next `up`, for `down` and for `status`.
 
 One JSON file per component below `Home.components`, replaced atomically. A damaged one counts as absent: the servers
-are then found by their marker (`process.find_marked`).
+are then found by their marker (`process.find_marked`), and `damage` sets it aside.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -63,14 +64,40 @@ def write(path: Path, record: Record) -> None:
     atomic.write_atomic(path, json.dumps(content, indent=1).encode(), 0o600)
 
 
+def parse(data: bytes) -> Record:
+    """The record that a file holds; raises ValueError (RecursionError for what is nested beyond measure)."""
+    content = json.loads(data)
+    if not isinstance(content, dict):
+        raise ValueError("is not a JSON object")
+    unknown = content.keys() - {each.name for each in fields(Record)}
+    if unknown or not {"name", "state", "process"} <= content.keys():
+        raise ValueError("has not the fields of a record")
+    process = content["process"]
+    found = {
+        **content,
+        "state": State(content["state"]),
+        "process": None if process is None else Identity.from_json(process),
+    }
+    _check(found)
+    return Record(**found)
+
+
+def _check(found: Mapping[str, Any]) -> None:
+    wrong = [name for name in ("name", "fingerprint", "started_at", "message") if type(found.get(name, "")) is not str]
+    restarts, port = found.get("restarts", 0), found.get("port")
+    if type(restarts) is not int or restarts < 0:
+        wrong.append("restarts")
+    if port is not None and not (type(port) is int and 0 < port < 65536):
+        wrong.append("port")
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)} has no such value")
+
+
 def read(path: Path) -> Record | None:
     """The record at `path`; None where there is none that can be read."""
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-        process = content.pop("process")
-        state = State(content.pop("state"))
-        return Record(**content, state=state, process=None if process is None else Identity.from_json(process))
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        return parse(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -15,6 +15,10 @@ import pytest
 
 from controller.api.names import KINDS, WRITTEN
 from controller.executors.process.identity import of_pid
+from controller.files import quarantine
+from controller.local.components import MARKER, marker_of
+from controller.local.home import Home
+from controller.local.process import find_marked
 from tests.eventually import eventually_sync
 from tests.integration.local.conftest import UserHome
 
@@ -139,6 +143,23 @@ def test_a_server_without_a_record_is_found(home: UserHome) -> None:
     assert {name for name in COMPONENTS if before[name] != after[name]} == {"etcd", "controller"}
     assert not runs(before["etcd"])
     assert not runs(before["controller"])
+
+
+def test_damaged_records_cost_nothing_but_a_restart(home: UserHome) -> None:
+    """7.5: garbage goes to quarantine, etcd runs once on its data, and the address of the API server stays."""
+    before, found = home.pids(), Home.at(home.path)
+    port = json.loads(found.ports.read_bytes())["apiserver"]
+    home.kubectl("create", "configmap", "stays")
+    home.kill("up")
+    for path in (found.record("etcd"), found.record("up"), found.ports):
+        path.write_bytes(b'{"name": ')
+    said = home.up("--concurrency", "3").stderr
+    assert "etcd.json is damaged" in said and "ports.json is damaged" in said
+    assert not runs(before["etcd"])
+    assert find_marked(MARKER, marker_of(found, "etcd")) == [home.pids()["etcd"]]
+    assert json.loads(found.ports.read_bytes())["apiserver"] == port
+    assert home.kubectl("get", "configmap", "stays", "-o", "name").strip() == "configmap/stays"
+    assert len([*quarantine.entries(home.path)]) == 3
 
 
 def test_after_the_kill_of_everything_the_data_is_there(home: UserHome) -> None:
