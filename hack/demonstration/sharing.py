@@ -72,7 +72,8 @@ class Sharing:
     def judge(self, jobs: dict[str, Any]) -> tuple[list[Line], list[str]]:
         """The lines of the table, and what is wrong with the repositories as a whole."""
         logs = {name: self._given.log(name) for name in (SHOP, DOCS)}
-        outage = Outage(*self._tokens, self._given.signed("pushed", HOLDER), self._killed, self._back)
+        before, back = self._tokens
+        outage = Outage(before, back, self._given.signed("pushed", HOLDER), self._killed, self._back)
         batches = json.loads(self._stage.kubectl("get", "jobbatches", "-o", "json"))["items"]
         told = upstream_proof.lines(jobs, self._given.signed(), logs)
         locks = json.loads(self._stage.holdfast("locks", "-o", "json"))
