@@ -83,11 +83,10 @@ class LabelledView:
                     await self.fill()
                 await self._watch()
                 failures = 0
-            except Expired:
-                self._version = 0
             except HoldfastError as error:
                 self._version = 0  # deletions may be missed: begin with a LIST
-                _log.warning("a watch broke off", kind=self._kind, reason=error.reason, error=error.message)
+                log = _log.info if isinstance(error, Expired) else _log.warning
+                log("a watch broke off", kind=self._kind, reason=error.reason, error=error.message)
                 await asyncio.sleep(AGAIN_SECONDS[min(failures, len(AGAIN_SECONDS) - 1)])
                 failures += 1
 
