@@ -9,11 +9,11 @@ import ipaddress
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import platformdirs
 from cronsim import CronSim, CronSimError
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MANY = 10_000  # attempts at once where only the cluster limits them
@@ -40,6 +40,13 @@ class Settings(BaseSettings):
         max_length=63,
         pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         description="Namespace of the objects that Holdfast makes for itself: RecoveryReports, scheduled Snapshots.",
+    )
+    watch_namespace: str = Field(
+        default="",
+        max_length=63,
+        pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$",
+        description="Only objects of this namespace are worked on, and no right outside of it is needed; it has to be "
+        "HOLDFAST_NAMESPACE too. Unset: all namespaces.",
     )
     max_running: int | None = Field(
         default=None,
@@ -226,6 +233,15 @@ class Settings(BaseSettings):
         if "::" in text:
             raise ValueError("chained addresses are not taken: name one file system")
         return text.rstrip("/") or text
+
+    @model_validator(mode="after")
+    def _one_namespace(self) -> Self:
+        if self.watch_namespace not in ("", self.namespace):
+            raise ValueError(
+                f"HOLDFAST_WATCH_NAMESPACE is {self.watch_namespace} and HOLDFAST_NAMESPACE is {self.namespace}: "
+                "they have to be the same, or what Holdfast makes for itself would not be seen"
+            )
+        return self
 
     @property
     def snapshot_directory(self) -> str:

@@ -55,6 +55,11 @@ class Foundation:
     tls: ssl.SSLContext
 
     @property
+    def namespaces(self) -> tuple[str, ...] | None:
+        """Those that are watched; None: all."""
+        return (self.settings.watch_namespace,) if self.settings.watch_namespace else None
+
+    @property
     def agent(self) -> str:
         """How calls to the API server name us: with several controllers, its audit log tells which one it was."""
         return f"{self.version} ({self.identity})" if self.settings.leader_election else self.version

@@ -99,6 +99,7 @@ async def _keep_warm(base: Foundation, api: Api, stop: asyncio.Event, install_si
             base.settings.kubeconfig,
             tell,
             stop,
+            namespaces=base.namespaces,
             kinds=KINDS,
             install_signals=install_signals,
             metrics=base.metrics,

@@ -84,7 +84,10 @@ class App:
 
     async def _serve(self) -> None:
         base, limit = self._base, self._settings.call_seconds
-        connecting = Api.connect(self._settings.kubeconfig, base.metrics, timeout_seconds=limit, version=base.agent)
+        scope = base.settings.watch_namespace or None
+        connecting = Api.connect(
+            self._settings.kubeconfig, base.metrics, timeout_seconds=limit, version=base.agent, scope=scope
+        )
         self._previous = take_previous_stop(self._settings.home, now())
         async with await connecting as api:
             more = (OrphanPages(self._desk),)
@@ -197,6 +200,7 @@ class App:
             self._settings.kubeconfig,
             works.relisting.told,
             self._stopping,
+            namespaces=self._base.namespaces,
             kinds=KINDS,
             on_list=began,
             on_listed=works.relisting.listed,

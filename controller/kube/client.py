@@ -68,11 +68,13 @@ class Api:
         timeout_seconds: limit of one call.
 
     Attributes:
+        scope: the only namespace that a LIST of "all" is about; None: of the whole cluster.
         guard: called before each write; what it raises keeps the write from being sent. None: nobody else leads.
     """
 
     def __init__(self, client: ApiClient, metrics: Metrics, timeout_seconds: float) -> None:
         self.guard: Callable[[], None] | None = None
+        self.scope: str | None = None
         self._client: Any = client  # the official client is not annotated throughout
         self._metrics = metrics
         self._host = str(client.configuration.host)
@@ -87,6 +89,7 @@ class Api:
         timeout_seconds: float = 10.0,
         connections: int = 64,
         version: str = "unknown",
+        scope: str | None = None,
     ) -> Self:
         """Make a client; nothing is sent yet.
 
@@ -97,7 +100,9 @@ class Api:
         config.tune(configuration, connections)
         client = ApiClient(configuration)
         client.user_agent = f"holdfast-controller/{version}"
-        return cls(client, metrics, timeout_seconds)
+        made = cls(client, metrics, timeout_seconds)
+        made.scope = scope
+        return made
 
     async def close(self) -> None:
         """Close the connections."""
@@ -135,12 +140,12 @@ class Api:
     async def pages(
         self, kind: str, namespace: str | None = None, **selection: Unpack[Selection]
     ) -> AsyncIterator[Listing]:
-        """The objects of a kind page by page, all of one version.
+        """The objects of a kind page by page, all of one version; without a namespace all that we are to see.
 
         Raises:
             Expired: the version was compacted away, at the first page or while paging.
         """
-        path = SERVED[kind].path(namespace)
+        path = SERVED[kind].path(namespace or self.scope)
         accept = METADATA_ONLY if selection.get("metadata_only") else JSON
         query = _query(selection)
         while True:
@@ -219,6 +224,11 @@ class Api:
         """
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}, **options}
         await self._call("delete", kind, "DELETE", SERVED[kind].path(namespace, name), body)
+
+    async def cluster_uid(self) -> str:
+        """What tells this cluster from others: the uid of kube-system, or of the only namespace that we are to see."""
+        found = await self.get("Namespace", self.scope or "", self.scope or "kube-system")
+        return str(found["metadata"]["uid"])
 
     async def ready(self) -> bool:
         """Whether the API server calls itself ready (/readyz); raises nothing."""

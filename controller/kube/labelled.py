@@ -126,7 +126,7 @@ class LabelledView:
             "resourceVersion": str(self._version),
             "timeoutSeconds": str(SERVER_SECONDS),
         }
-        path = f"{SERVED[self._kind].path()}?{urlencode(query)}"
+        path = f"{SERVED[self._kind].path(self._api.scope)}?{urlencode(query)}"
         rest = b""
         async for data in self._streams.stream("watch", self._kind, path, IDLE_SECONDS):
             *lines, rest = (rest + data).split(b"\n")

@@ -61,7 +61,7 @@ async def join(
             cpu = time.process_time()
             versions = await sync(api, store, kinds)
             listed_at, cpu = time.monotonic(), time.process_time() - cpu
-            cluster = (await api.get("Namespace", "", "kube-system"))["metadata"]["uid"]
+            cluster = await api.cluster_uid()
         except (Transient, Waiting) as error:
             told = _tell(told, health, "Unreachable", error.message)
             await asyncio.sleep(AGAIN_SECONDS)

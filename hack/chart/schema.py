@@ -15,6 +15,7 @@ OF_THE_CHART = frozenset(
         "cache",
         "kubeconfig",
         "namespace",
+        "watch_namespace",
         "executors",
         "leader_election",
         "lease_name",
@@ -62,6 +63,7 @@ def values_schema() -> Schema:
         **{"global": ANY_OBJECT},
         nameOverride=NAME,
         fullnameOverride=NAME,
+        watchNamespace=NAME,
         replicaCount=_integer(0, 9),
         image=_strict(
             repository={"type": "string", "minLength": 1},

@@ -71,9 +71,23 @@ def exists(name: str) -> bool:
     return any((root / name).exists() for _, root in _hierarchies())
 
 
-def _pids(name: str) -> Iterator[int]:
+def pids_of_pod(name: str, uid: str) -> list[int]:
+    """Processes of the containers of a Pod below the node's cgroup `name`, the sandbox's own left out."""
+    return sorted({pid for pid in _pids(name, f"pod{uid}") if not _is_sandbox(pid)})
+
+
+def _is_sandbox(pid: int) -> bool:
+    try:
+        return b"2147483647" in Path(f"/proc/{pid}/cmdline").read_bytes()  # the pause image of hack/node/images.py
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def _pids(name: str, part: str = "") -> Iterator[int]:
     for _, root in _hierarchies():
         for directory in _below(root / name):
+            if part not in str(directory):
+                continue
             # ENODEV: removed between the listing and the look; EOPNOTSUPP: threaded, its domain lists the processes.
             with contextlib.suppress(OSError):
                 yield from map(int, (directory / "cgroup.procs").read_text().split())

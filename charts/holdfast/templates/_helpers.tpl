@@ -30,6 +30,28 @@ app.kubernetes.io/part-of: holdfast
 {{ include "holdfast.selector" . }}
 {{- end }}
 
+{{/* Where the operator's own objects are: Lease, reports, scheduled Snapshots. */}}
+{{- define "holdfast.home" -}}
+{{- default .Release.Namespace .Values.watchNamespace }}
+{{- end }}
+
+{{/* A second release of the same name of role would run the same jobs. Helm looks only where there is a cluster. */}}
+{{- define "holdfast.onlyOne" -}}
+{{- $found := dict }}
+{{- if .Values.watchNamespace }}
+{{- $found = lookup "rbac.authorization.k8s.io/v1" "Role" .Values.watchNamespace "holdfast-controller" }}
+{{- else }}
+{{- $found = lookup "rbac.authorization.k8s.io/v1" "ClusterRole" "" "holdfast-controller" }}
+{{- end }}
+{{- $notes := dig "metadata" "annotations" dict $found }}
+{{- $name := get $notes "meta.helm.sh/release-name" }}
+{{- $namespace := get $notes "meta.helm.sh/release-namespace" }}
+{{- if and $name (or (ne $name .Release.Name) (ne $namespace .Release.Namespace)) }}
+{{- $where := default "the whole cluster" .Values.watchNamespace }}
+{{- fail (printf "release %s in namespace %s runs the BatchJobs of %s already: upgrade that one, or give each release a watchNamespace of its own" $name $namespace $where) }}
+{{- end }}
+{{- end }}
+
 {{- define "holdfast.serviceAccount" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "holdfast.fullname" .) .Values.serviceAccount.name }}

@@ -71,7 +71,7 @@ class Taker:
         self._spool.mkdir(mode=0o700, parents=True)
 
     async def _take(self, order: Order) -> Taken:
-        cluster = (await self._api.get("Namespace", "", "kube-system"))["metadata"]["uid"]
+        cluster = await self._api.cluster_uid()
         taken_at = self._now()
         kinds, version = await self._read()
         files = [kind.path for kind in kinds]

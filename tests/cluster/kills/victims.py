@@ -11,10 +11,10 @@ from typing import Any
 
 from controller.executors.process import identity
 from controller.local import records
+from hack.node import cgroups
 from tests.cluster.release import Release
 from tests.cluster.running_node import up
 
-PAUSE = b"2147483647"  # in the command line of the sandbox's own process
 SERVERS = ("kubelet", "containerd", "apiserver", "etcd", "controller-manager", "scheduler")
 Strike = Callable[[], str]
 """Kills something and says what; "" where there was nothing to kill."""
@@ -49,7 +49,7 @@ class Victims:
 
     def _leader(self) -> str:
         pod = self._release.pods().get(self._release.leader())
-        return "" if pod is None else self._kill(_processes(pod["metadata"]["uid"]))
+        return "" if pod is None else self._kill(self._pids(pod))
 
     def _leaders_pod(self) -> str:
         name = self._release.leader()
@@ -59,7 +59,7 @@ class Victims:
 
     def _command(self) -> str:
         pod = self._running()
-        return "" if pod is None else self._kill(_processes(pod["metadata"]["uid"]))
+        return "" if pod is None else self._kill(self._pids(pod))
 
     def _pod(self) -> str:
         pod = self._running()
@@ -90,6 +90,9 @@ class Victims:
         there = [pod for pod in found if pod["status"]["phase"] == "Running" and not _leaves(pod)]
         return self._choose.choice(there) if there else None
 
+    def _pids(self, pod: dict[str, Any]) -> list[int]:
+        return cgroups.pids_of_pod(self._release.node.cgroup, pod["metadata"]["uid"])
+
     def _kill(self, pids: list[int]) -> str:
         killed = []
         for pid in pids:
@@ -101,19 +104,6 @@ class Victims:
 
 def _leaves(pod: dict[str, Any]) -> bool:
     return "deletionTimestamp" in pod["metadata"]
-
-
-def _processes(uid: str) -> list[int]:
-    """Those of a Pod's containers, the sandbox's own left out."""
-    found = []
-    for pid, line in _command_lines():
-        try:
-            cgroups = Path(f"/proc/{pid}/cgroup").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if f"pod{uid}" in cgroups and PAUSE not in line:
-            found.append(pid)
-    return found
 
 
 def _command_lines() -> Iterator[tuple[int, bytes]]:
