@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from controller.api.keys import API_VERSION, Key
 from controller.api.recoveryreport import RecoveryReport, RecoveryReportStatus, RecoveryResult
 from controller.decisions.reporting import Found, Start, aborted, is_open, report_name, status_of, surplus
-from controller.errors import HoldfastError
-from controller.kube.errors import AlreadyExists, Conflict, NotFound
+from controller.errors import HoldfastError, Terminal, Waiting
+from controller.kube.errors import AlreadyExists, Conflict, NotFound, NotServed
 from controller.reconcile.merge import difference
 from controller.reconcile.parts import Parts
 from controller.reconcile.workers import Result
@@ -24,6 +24,7 @@ from controller.reconcile.workers import Result
 KIND = RecoveryReport.names.kind
 MOST_WRITES = 12  # per start; the result is written in any case
 KEPT_FOR_THE_END = 2  # of them
+REFUSED_AGAIN_SECONDS = 15.0
 TOGETHER_SECONDS = 0.5  # what changes within this is written at once, unless it is the end
 
 _log = structlog.get_logger("controller.recovery")
@@ -59,21 +60,34 @@ class ReportReconciler:
         """One pass; of another key: nothing.
 
         Raises:
-            HoldfastError: the API server could not take it; recovery itself goes on.
+            HoldfastError: the API server could not take it, or refuses it; recovery itself goes on.
         """
         if key != self._key or self._gone:
             return Result()
         try:
             after = await self._pass()
-        except HoldfastError as error:
-            if not isinstance(error, Conflict) and self.trouble is None:
-                _log.warning(
-                    "RecoveryReports cannot be written; recovery goes on", reason=error.reason, error=str(error)
-                )
-            self.trouble = error.message
+        except Conflict:
             raise
-        self.trouble = None
+        except (NotServed, Terminal) as error:  # a CRD that is missing or older comes without a change of our object
+            self._refused(error)
+            raise Waiting(error.reason, error.message, retry_after=REFUSED_AGAIN_SECONDS) from error
+        except HoldfastError as error:
+            self._refused(error)
+            raise
+        self._taken()
         return after
+
+    def _refused(self, error: HoldfastError) -> None:
+        if self.trouble is None:
+            _log.warning("RecoveryReports cannot be written; recovery goes on", reason=error.reason, error=str(error))
+        self.trouble = error.message
+        self._parts.metrics.recovery.report_refused.set(1)
+
+    def _taken(self) -> None:
+        if self.trouble is not None:
+            _log.info("RecoveryReports can be written again", report=self._key.name)
+        self.trouble = None
+        self._parts.metrics.recovery.report_refused.set(0)
 
     def history(self) -> list[dict[str, object]]:
         """This start's report as it would be written now, then the earlier ones as they were found; newest first."""

@@ -57,3 +57,6 @@ class RecoveryMetrics(Registered):
             ("ok", "failed"),
         )
         self.report_writes = self._counter("holdfast_recovery_report_writes_total", "Writes of RecoveryReports.")
+        self.report_refused = self._gauge(
+            "holdfast_recovery_report_refused", "1 while the RecoveryReport of this start cannot be written."
+        )
