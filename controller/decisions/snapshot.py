@@ -16,7 +16,7 @@ from controller.api.keys import Key
 from controller.api.snapshot import SUFFIX, KindCount, Snapshot, SnapshotPhase, SnapshotStatus
 from controller.decisions.schedule import scheduled_for
 
-MAX_TRIES = 3  # that were begun and not ended: one that ends the controller each time must not do so for ever
+MAX_TRIES = 5  # that were begun and not ended: one that ends the controller each time must not do so for ever
 BUSY_AGAIN = 30.0  # seconds; the end of the one that is being taken wakes sooner
 MAX_TEXT = 2048  # bound of status.message in the schema
 

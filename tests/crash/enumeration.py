@@ -38,11 +38,13 @@ class Scenario:
     times: int = 1
     play: type[Run] = Run
 
-    def run(self, world: World, number: int) -> Result:
-        """With a crash before crossing `number`, 0 for none."""
+    def run(self, world: World, number: int, whole: Result | None = None) -> Result:
+        """With a crash before crossing `number`, 0 for none; `whole` is what came of the run without one."""
         second = (1 + number * 7 % AGAIN,) if self.again and number else ()  # 7: neighbours differ, all are met
         kills = (number,) * (self.times if number else 1)
-        return self.play(world, self.kinds, self.concurrency, *kills, *second).play()
+        played = self.play(world, self.kinds, self.concurrency, *kills, *second)
+        played.expected = whole.final if whole is not None else None
+        return played.play()
 
 
 @dataclass(slots=True)
@@ -70,7 +72,7 @@ class Enumeration:
         step = 1 if self.every else self._step(whole, len(worlds))
         crossings = iter(_numbers(step))
         with ThreadPoolExecutor(len(worlds), thread_name_prefix="lane") as pool:
-            lanes = [pool.submit(self._lane, world, crossings) for world in worlds]
+            lanes = [pool.submit(self._lane, world, crossings, whole) for world in worlds]
             try:
                 for lane in lanes:
                     lane.result()
@@ -83,11 +85,11 @@ class Enumeration:
         runs = max(1.0, (BUDGET_SECONDS - whole.seconds) * lanes / (2.0 * whole.seconds))
         return max(1, -(-len(whole.crossings[0]) // int(runs)))
 
-    def _lane(self, world: World, crossings: Iterator[int]) -> None:
+    def _lane(self, world: World, crossings: Iterator[int], whole: Result) -> None:
         while not self._stop.is_set() and not self._over():
             with self._lock:
                 number = next(crossings)
-            result = self.scenario.run(world, number)
+            result = self.scenario.run(world, number, whole)
             with self._lock:
                 self.results.append(result)
             if result.violations:

@@ -52,9 +52,14 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Remotes:
-    """The remotes and journals of one run, in a directory of their own."""
+    """The remotes and journals of one run, in a directory of their own.
+
+    Args:
+        held: a command before which the preparation and the first job that writes lib's branch go on, "" for none.
+    """
 
     directory: Path
+    held: str = ""
 
     def make(self) -> None:
         """One commit each, with enough files that a half-made checkout is seen."""
@@ -90,7 +95,8 @@ class Remotes:
 
     def repositories(self) -> list[Object]:
         """The manifests."""
-        prepare = ["/bin/sh", "-c", f"echo ran >>{self.directory}/preparations; sleep 0.1; echo yes >{PREPARED}"]
+        held = self.held or "sleep 0.1"
+        prepare = ["/bin/sh", "-c", f"echo ran >>{self.directory}/preparations; {held}; echo yes >{PREPARED}"]
         more: dict[str, Object] = {SHOP: {"prepare": {"command": prepare}}, LIB: {}}
         return [
             _object(
@@ -109,11 +115,11 @@ class Remotes:
     def case(self, kind: str, name: str, ledger: Path) -> Case:
         """One job of the scenario; `kind` is of KINDS."""
         repository, mode, command = KINDS[kind]
-        body = BODY.format(whole=WHOLE, command=command)
+        twice, waits = command == FAILS_FIRST, self.held and kind == FIRST_WRITER
+        use: Object = {"name": repository, "lock": mode} | ({"push": "Upstream"} if command != READ else {})
+        body = BODY.format(whole=WHOLE, command=f"{self.held}\n{command}" if waits else command)
         script = SCRIPT.replace("# COMMAND", body)
         wants = PREPARED if repository == SHOP else ""
-        use: Object = {"name": repository, "lock": mode} | ({"push": "Upstream"} if command != READ else {})
-        twice = command == FAILS_FIRST
         spec: Object = {
             "command": ["/bin/sh", "-c", script, "job", str(ledger), str(self.journal(repository)), mode, wants],
             "repository": use,
@@ -122,16 +128,17 @@ class Remotes:
         return Case(kind, name, spec, "Succeeded", 1 + twice, 0)
 
 
+FIRST_WRITER, AFTER_PERSON = "lib-write-1", "lib-write-2"
 # In the order of their creation; the person's claim comes before the last one.
 KINDS: dict[str, tuple[str, str, str]] = {
     "shop-read-1": (SHOP, "Shared", READ),
     "shop-read-2": (SHOP, "Shared", READ),
     "shop-write": (SHOP, "Exclusive", WRITE),
-    "lib-write-1": (LIB, "Exclusive", WRITE),
-    "lib-write-2": (LIB, "Exclusive", FAILS_FIRST),
+    FIRST_WRITER: (LIB, "Exclusive", WRITE),
+    AFTER_PERSON: (LIB, "Exclusive", FAILS_FIRST),
 }
 # Who waits for each other. The person's claim needs no mirror: it may be served while jobs wait for the first clone.
-LINES = {SHOP: ("shop-read-1", "shop-read-2", "shop-write"), LIB: ("lib-write-1", "lib-write-2")}
+LINES = {SHOP: ("shop-read-1", "shop-read-2", "shop-write"), LIB: (FIRST_WRITER, AFTER_PERSON)}
 
 
 def _object(kind: str, name: str, spec: Object) -> Object:

@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from controller.executors.process.records import RecordError
@@ -19,7 +19,7 @@ from tests.crash.cases import Case
 from tests.crash.cluster import Object
 from tests.crash.controllers import Controller
 from tests.crash.invariants import KEPT
-from tests.crash.repositories import KINDS, LIB, LINES, PERSON, SHOP, Note, Remotes
+from tests.crash.repositories import AFTER_PERSON, KINDS, LIB, LINES, PERSON, SHOP, Note, Remotes
 from tests.crash.scenario import QUEUE, Run
 
 
@@ -31,8 +31,11 @@ class RepositoryRun(Run):
     _deleted = False
 
     def _case(self, kind: str, name: str, ledgers: Path) -> Case:
-        self._remotes = Remotes(ledgers.parent / "remotes")
+        self._remotes = self._remotes_in(ledgers.parent / "remotes")
         return self._remotes.case(kind, name, ledgers / name)
+
+    def _remotes_in(self, directory: Path) -> Remotes:
+        return Remotes(directory)
 
     def _declare(self) -> None:
         self._remotes.make()
@@ -43,10 +46,18 @@ class RepositoryRun(Run):
             cluster.create(self._name, manifest)
         queue = {"apiVersion": "holdfast.dev/v1alpha1", "kind": "JobQueue", "metadata": {"name": QUEUE}}
         cluster.create(self._name, {**queue, "spec": {"concurrency": facts.concurrency}})
-        for case in facts.cases:
-            if case is facts.cases[-1]:
-                cluster.create(self._name, self._remotes.claim())
-            facts.uids[case.name] = cluster.create(self._name, case.manifest(QUEUE))["metadata"]["uid"]
+        self._submit(facts.cases)
+
+    def _submit(self, cases: Sequence[Case]) -> None:
+        for case in cases:
+            if case.kind == AFTER_PERSON:
+                self._ask()
+            made = self._world.cluster.create(self._name, case.manifest(QUEUE))
+            self.facts.uids[case.name] = made["metadata"]["uid"]
+
+    def _ask(self) -> None:
+        """The person wants the lock."""
+        self._world.cluster.create(self._name, self._remotes.claim())
 
     def _look(self, jobs: dict[str, Object]) -> None:
         """The person notes that the lock is held, and gives it back at the next look."""
@@ -159,7 +170,7 @@ def _pushers(name: str, jobs: Mapping[str, Object]) -> set[str]:
     """Ids of the attempts that pushed."""
     found = set()
     for job, body in jobs.items():
-        repository, mode, _ = KINDS[job.partition("-")[2]]
+        repository, mode, _ = KINDS.get(job.partition("-")[2], ("", "", ""))
         if repository == name and mode == "Exclusive":
             found.add(body.get("status", {}).get("attempt", {}).get("id", ""))
     return found

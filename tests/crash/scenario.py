@@ -60,12 +60,14 @@ class Result:
         crossings: of each controller; the last one of a killed controller is the one that it was killed before.
         violations: of the invariants, empty for a good run.
         seconds: that the run took.
+        final: what is recorded in the end, where it is to be the same as that of a run without a crash.
     """
 
     kills: tuple[int, ...]
     crossings: list[list[str]]
     violations: list[str]
     seconds: float
+    final: Object = field(default_factory=dict)
 
     @property
     def killed_before(self) -> list[str]:
@@ -141,7 +143,13 @@ class Interventions:
 
 
 class Run:
-    """One run: fresh namespace, state directory and ledgers."""
+    """One run: fresh namespace, state directory and ledgers.
+
+    Attributes:
+        expected: what is recorded in the end of a run without a crash, None in that one.
+    """
+
+    expected: Object | None = None
 
     def __init__(self, world: World, kinds: Sequence[str], concurrency: int, *kills: int) -> None:
         self._world, self._kills = world, kills
@@ -161,6 +169,7 @@ class Run:
         began = time.monotonic()
         self._declare()
         crossings: list[list[str]] = []
+        final: Object = {}
         try:
             for number, kill_at in enumerate((*self._kills, 0)):
                 controller = self._start(f"controller-{number}", kill_at)
@@ -169,15 +178,18 @@ class Run:
                 if not killed:
                     break
                 age_leftovers(self.facts.home)
+            final = self._final()
         finally:
             self._end_attempts()
             self._world.cluster.delete_all(self._name)
         violations = self.facts.violations
+        if self.expected is not None:
+            violations += _differing(self.expected, final)
         if violations:
             violations.append(f"left to look at: {self._directory}")
         else:
             shutil.rmtree(self._directory)
-        return Result(self._kills, crossings, violations, time.monotonic() - began)
+        return Result(self._kills, crossings, violations, time.monotonic() - began, final)
 
     def _declare(self) -> None:
         cluster, facts = self._world.cluster, self.facts
@@ -261,10 +273,23 @@ class Run:
         violations += invariants.check(self.facts, jobs, queue)
         violations += invariants.strays(self._world.preloaded)
 
+    def _final(self) -> Object:
+        """What is recorded in the end, where that is compared: without what differs from run to run."""
+        return {}
+
     def _end_attempts(self) -> None:
         """A violation may leave processes; the next run must not meet them."""
         for pid in invariants.processes(set(self.facts.uids.values())):
             os.kill(pid, signal.SIGKILL)
+
+
+def _differing(expected: Object, final: Object) -> list[str]:
+    names = sorted({*expected, *final})
+    return [
+        f"{name} is {final.get(name)} in the end, {expected.get(name)} without a crash"
+        for name in names
+        if final.get(name) != expected.get(name)
+    ]
 
 
 def age_leftovers(home: Path, *, supervisors_too: bool = False) -> None:

@@ -11,19 +11,18 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.crash import callback_run, repositories
+from tests.crash import callback_run, repositories, start_run
 from tests.crash.cases import MAKERS
 from tests.crash.enumeration import BUDGET_SECONDS, Enumeration, Scenario
 from tests.crash.repository_run import RepositoryRun
 from tests.crash.scenario import World
-from tests.crash.start_run import StartRun
 
 SCENARIOS = {
     "one job": Scenario(("success",), 1),
     "eight jobs": Scenario(tuple(MAKERS), 2),
     "three jobs, two crashes": Scenario(("retry", "suspend", "lost"), 2, again=True),
     "two repositories": Scenario(tuple(repositories.KINDS), len(repositories.KINDS), play=RepositoryRun),
-    "three crashes in the start": Scenario(tuple(repositories.KINDS), len(repositories.KINDS), times=3, play=StartRun),
+    "three crashes in the start": Scenario(start_run.KINDS, start_run.CONCURRENCY, times=3, play=start_run.StartRun),
     "callbacks": Scenario(callback_run.KINDS, 2, play=callback_run.CallbackRun),
 }
 HOURS = 3600.0
