@@ -12,7 +12,7 @@ import os
 import uuid
 from pathlib import Path
 
-from controller.decisions.binding import Identity
+from controller.decisions.binding import Identity, Mismatch
 from controller.errors import Terminal
 from controller.executors.process.rundir import RunDir
 from controller.files.atomic import write_atomic
@@ -130,6 +130,33 @@ def state_id_of_attempts(runs: Path) -> str | None:
         if record is not None:
             found.add(record.state_id)
     return found.pop() if len(found) == 1 else None
+
+
+def unreadable_directory(*directories: Path) -> Mismatch | None:
+    """Why it cannot be told what runs, None where it can; what is only missing is judged by `mismatch`.
+
+    Nobody can adopt that: an attempt whose directory cannot be read is not lost, and its process may run.
+
+    Args:
+        directories: where run directories are.
+    """
+    for directory in directories:
+        try:
+            next(directory.iterdir(), None)
+        except FileNotFoundError as error:
+            if not directory.is_symlink():
+                continue
+            problem: OSError = error
+        except OSError as error:
+            problem = error
+        else:
+            continue
+        text = (
+            f"{directory} cannot be read as a directory ({problem.strerror or problem}), so it is not known what runs: "
+            "put the right one back, or give it to the user of this process; nothing is lost, and what runs goes on"
+        )
+        return Mismatch("StateDirectory", text)
+    return None
 
 
 def set_identity_aside(home: Path, why: str) -> Path | None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
@@ -26,6 +27,7 @@ from controller.recovery.binding import (
     read_identity,
     set_identity_aside,
     state_id_of_attempts,
+    unreadable_directory,
     write_identity,
 )
 from controller.settings import Settings
@@ -79,20 +81,29 @@ async def join(
 
 async def _until_adopted(settings: Settings) -> None:
     """Wait for a person, for the file system to be mounted, or long enough that the cluster may tell something else."""
-    before = _inodes(settings)
+    before = _appearance(settings)
     for _ in range(int(LIST_AGAIN_SECONDS / AGAIN_SECONDS)):
         await asyncio.sleep(AGAIN_SECONDS)
-        if adopt_requested(settings.home) or _inodes(settings) != before:
+        if adopt_requested(settings.home) or _appearance(settings) != before:
             return
 
 
-def _inodes(settings: Settings) -> list[int]:
-    """Which identity.json and which directory of run directories are there now."""
-    paths = (settings.home / IDENTITY, settings.runs)
-    return [path.stat().st_ino if path.exists() else 0 for path in paths]
+def _appearance(settings: Settings) -> list[tuple[int, ...]]:
+    """Which identity.json and which directories of attempts are there now, and who may read them."""
+    return [_look_of(path) for path in (settings.home / IDENTITY, settings.runs, settings.operations)]
+
+
+def _look_of(path: Path) -> tuple[int, ...]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        return (error.errno or 0,)
+    return status.st_dev, status.st_ino, status.st_mode, status.st_uid, status.st_gid
 
 
 def _bind(settings: Settings, store: Store, cluster: str, listed: int) -> Identity | Mismatch:
+    if (unreadable := unreadable_directory(settings.runs, settings.operations)) is not None:
+        return unreadable
     recorded, why = _compare(settings, store, cluster, listed)
     asked = adopt_requested(settings.home)
     if why is not None and (not asked or why.reason == NEWER):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -14,6 +18,7 @@ from controller.recovery.binding import (
     read_identity,
     set_identity_aside,
     state_id_of_attempts,
+    unreadable_directory,
     write_identity,
 )
 
@@ -98,3 +103,40 @@ def test_state_id_of_attempts(tmp_path: Path) -> None:
         record = Attempt(run.name, state_id or "", "m", "b", "ns", "job", ("true",), {}, "/")
         (run / "attempt.json").write_bytes(record.to_bytes() if state_id else b"garbage")
         assert state_id_of_attempts(tmp_path / "runs") == ("state-1" if number < 4 else None)
+
+
+def test_directories_that_are_there_or_missing_can_be_told(tmp_path: Path) -> None:
+    """Design 9: what is missing altogether is judged by what the jobs say."""
+    (tmp_path / "empty").mkdir()
+    assert unreadable_directory(tmp_path, tmp_path / "empty", tmp_path / "missing") is None
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling", "forbidden"])
+def test_a_directory_that_cannot_be_read_proves_nothing(kind: str) -> None:
+    """7.3, 8.3: the message has the path and the way out."""
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        runs = Path(directory) / "runs"
+        match kind:
+            case "file":
+                runs.write_text("")
+            case "dangling":
+                runs.symlink_to(Path(directory) / "not mounted")
+            case _:
+                runs.mkdir(mode=0)
+        with unprivileged():
+            why = unreadable_directory(Path(directory) / "missing", runs)
+    assert why is not None and why.reason == "StateDirectory"
+    assert str(runs) in why.message and "put the right one back" in why.message
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """root may read everything; seteuid(2) takes that away for a while."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)

@@ -144,6 +144,40 @@ def test_run_directories_missing(other_controller: OtherController, jobs: Jobs, 
     assert jobs.finished("runs", "Succeeded")["status"]["attempt"]["number"] == 1
 
 
+@pytest.mark.parametrize("name", ["runs", "operations"])
+def test_unreadable_run_directories(other_controller: OtherController, jobs: Jobs, tmp_path: Path, name: str) -> None:
+    """7.3, 8.3: what cannot be read is not lost: told with its path, nothing done, adopted or not, until it is back."""
+    one = other_controller()
+    one.start()
+    log = tmp_path / "starts"
+    uid = uid_of(jobs.shell("runs", f"echo x >>{log}; until [ -e {tmp_path}/go ]; do sleep 0.1; done"))
+    jobs.running("runs")
+    command = one.command(uid)
+    one.kill()
+    place = one.home / name
+    shutil.move(place, tmp_path / "right")
+    place.write_text("no directory")
+    one.spawn()
+
+    def told() -> bool:
+        status, text = one.readyz()
+        assert status == 503 and "StateDirectory" in text and str(place) in text and "put the right one back" in text
+        return True
+
+    soon(told, "/readyz says so")
+    assert one.metric('holdfast_degraded{reason="StateDirectory"}') == 1
+    adopt(one)
+    soon(lambda: one.readyz()[0] == 503, "it cannot be adopted")
+    assert one.alive and same_process(command) and place.read_text() == "no directory"
+    assert jobs.get("runs")["status"]["attempt"]["state"] == "Running"
+    place.unlink()
+    shutil.move(tmp_path / "right", place)
+    one.wait_ready()
+    (tmp_path / "go").touch()
+    assert jobs.finished("runs", "Succeeded")["status"]["attempt"]["number"] == 1
+    assert log.read_text() == "x\n"
+
+
 DAMAGE = {"torn": b'{"stateId": "tor', "garbage": b"\x00\xff no json", "empty": b"", "wrong": b'{"stateId": null}'}
 
 
