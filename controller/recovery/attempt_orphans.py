@@ -25,6 +25,7 @@ from controller.repositories.cleanup import leftovers
 from controller.repositories.places import Places
 
 OLD_SECONDS = 600.0
+SNAPSHOTS = "snapshots"  # where archives go unless a setting or a Snapshot says otherwise
 
 
 class RunDirectoryOrphans:
@@ -154,7 +155,7 @@ class TempFiles:
     def _paths(self) -> list[str]:
         now = time.time()
         found = [str(path) for path in leftovers(self._places, self._live(), now=now, older_than_seconds=OLD_SECONDS)]
-        for directory in (self._home, self._home / DIRECTORY):
+        for directory in (self._home, self._home / DIRECTORY, self._home / SNAPSHOTS):
             if directory.is_dir():
                 found += stale_temps(directory, OLD_SECONDS, now=now)
         for runs in (self._home / "runs", self._home / "operations"):

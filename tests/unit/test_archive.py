@@ -140,6 +140,17 @@ def test_put_fetch_remove_at_any_address(whole: Path, tmp_path: Path, address: s
     assert places.checksum(address) is None
 
 
+def test_what_a_killed_controller_left_of_an_archive_goes_with_the_next_try(whole: Path, address: str) -> None:
+    """7.6, 7.10: an unfinished copy of this archive; another one's is left alone."""
+    system, path, _ = places.open_place(address)
+    own, other = f"{path}.tmp.0123456789abcdef", f"{path}2.tmp.0123456789abcdef"
+    system.makedirs(path.rpartition("/")[0], exist_ok=True)
+    for left in (own, other):
+        system.pipe_file(left, b"half")
+    places.put(whole, file_sha256(whole), address)
+    assert system.exists(path) and system.exists(other) and not system.exists(own)
+
+
 def test_what_arrives_damaged_never_gets_the_name(whole: Path) -> None:
     """7.10: compared before the final name is given."""
     where = f"memory://{uuid4().hex}/a"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.errors import Terminal, Transient
-from controller.files.atomic import copy_atomic, temp_name
+from controller.files.atomic import copy_atomic, is_temp_name, temp_name
 
 CHUNK = 1024**2
 
@@ -42,12 +42,15 @@ def is_local(address: str) -> bool:
 def put(source: Path, sha256: str, address: str) -> None:
     """Bring the file `source`, whose checksum is `sha256`, to `address`, in one step as seen from there.
 
+    What a killed controller left of the same archive goes first: nobody else writes under its name.
+
     Raises:
         Terminal: the address cannot be used.
         Transient: what is there is not what was sent.
         OSError: as the file system says, for example without space.
     """
     system, path, local = open_place(address)
+    _remove_unfinished(system, path)
     if local:
         Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         copy_atomic(source, path)
@@ -68,6 +71,19 @@ def put(source: Path, sha256: str, address: str) -> None:
             system.rm_file(temp)
     if system.size(path) != source.stat().st_size:
         raise Transient("UploadDamaged", f"{address}: what arrived is not what was sent")
+
+
+def _remove_unfinished(system: Any, path: str) -> None:
+    parent, _, name = path.rpartition("/")
+    system.invalidate_cache(parent)
+    try:
+        beside = system.ls(parent, detail=False)
+    except FileNotFoundError:
+        return
+    for each in beside:
+        leaf = each.rpartition("/")[2]
+        if leaf.startswith(f"{name}.") and is_temp_name(leaf):
+            system.rm_file(each)
 
 
 def fetch(address: str, directory: Path) -> Path:
