@@ -66,6 +66,12 @@ class Settings(BaseSettings):
         description="Where the output of Pods is kept: a directory, or a URL of fsspec such as s3://bucket/path; their "
         "Pods are removed then. Unset: in HOLDFAST_HOME/output, and Pods stay as long as their BatchJob.",
     )
+    workspace_image: str = Field(
+        default="",
+        pattern=r"^[^\x00-\x20]*$",
+        description="Image that makes the workspaces of Pods: this version's own, which has git. Unset: jobs on "
+        "repositories do not run as Pods.",
+    )
     workers: int = Field(default=32, ge=1, le=256, description="Reconcile workers.")
     min_free_bytes: int = Field(
         default=2 * 1024**3,

@@ -92,6 +92,7 @@ def executing(base: Foundation, api: Api, state_id: str) -> Executing:
         settings.start_timeout_seconds,
         frozenset(executors),
         next(iter(executors)),
+        settings.workspace_image,
     )
     routing = RoutingExecutor(executors, partial(_recorded, base))
     return Executing(routing, process, pods, cluster, host, settings.runs, outputs)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from controller.api.batchjob import BatchJob, BatchJobSpec, ExecutorName
 from controller.api.batchjob_status import BatchJobStatus
+from controller.api.repository import RepositorySpec
+from controller.api.repository_use import Push
 from controller.decisions.inputs import Host
 
 POD, PROCESS = ExecutorName.POD.value, ExecutorName.PROCESS.value
@@ -30,10 +32,21 @@ def executor_of(job: BatchJob, number: int, host: Host) -> str:
     return recorded(job.status, number) or chosen(job.spec, host)
 
 
-def unsupported(spec: BatchJobSpec) -> str | None:
+def unsupported(spec: BatchJobSpec, host: Host) -> str | None:
     """What of `spec` cannot work in a Pod, as `field: reason and way out`; None where all of it can."""
-    if spec.repository is not None:
-        return "spec.repository: jobs on repositories do not run as Pods; use executor Process"
+    if spec.repository is not None and spec.repository.push is not Push.NONE:
+        text = "pushes of a Pod are not taken over into the mirror or published; leave it out"
+        return f"spec.repository.push: {text}, and let the command push with credentials of its own (spec.env)"
+    if spec.repository is not None and not host.workspace_image:
+        return "spec.repository: no image makes workspaces of Pods here; set HOLDFAST_WORKSPACE_IMAGE"
     if spec.limits.open_files is not None:
         return "spec.limits.openFiles: Kubernetes has no such limit for a Pod; leave it out"
     return None
+
+
+def not_in_pods(repository: RepositorySpec) -> tuple[str, str] | None:
+    """(reason, message) of what of a Repository cannot work for jobs in Pods, None where all of it can."""
+    if repository.prepare is None:
+        return None
+    text = "spec.prepare of the Repository: what it leaves is on the controller's host, where a Pod cannot get it"
+    return "Unsupported", f"{text}; use a Repository without it, and let the job's command prepare"

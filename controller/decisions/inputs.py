@@ -23,6 +23,7 @@ class Host:
         start_timeout: seconds after which an attempt that did not start is voided.
         executors: names of the executors that are enabled.
         default_executor: the one of them that is taken where a job names none.
+        workspace_image: image that makes the workspaces of Pods, "" where there is none.
     """
 
     state_id: str
@@ -31,6 +32,7 @@ class Host:
     start_timeout: float = 120.0
     executors: frozenset[str] = frozenset({"Process"})
     default_executor: str = "Process"
+    workspace_image: str = ""
 
 
 class StepState(StrEnum):
@@ -72,6 +74,7 @@ class RepositoryView:
         batch: JobBatch whose preparation it needs, or "".
         workspace: of the active attempt.
         publication: of the active attempt; None: nothing is published for this job.
+        commit: what its ref stands for now, for a workspace that is made in a Pod; None: made on this host.
     """
 
     needs_lock: bool = False
@@ -80,6 +83,7 @@ class RepositoryView:
     batch: str = ""
     workspace: Step = Step(StepState.ABSENT)
     publication: Step | None = None
+    commit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from controller.decisions import status as step
 from controller.decisions.ask import ENDS_JOB
 from controller.decisions.executors import chosen, place
 from controller.decisions.inputs import Host, Observed
-from controller.decisions.job_repository import awaits_lock, locked, with_batch
+from controller.decisions.job_repository import awaits_lock, locked, rebuilt, with_batch
 from controller.decisions.observed import Evidence
 from controller.decisions.outcome import ACTIVE_DEADLINE, suspended
 from controller.decisions.plan import Delete, Launch, Note, Plan
@@ -30,7 +30,7 @@ ENDS = {AttemptState.SUCCEEDED: Phase.SUCCEEDED, AttemptState.CANCELED: Phase.CA
 
 # Reasons of a queued job that are found out anew at each look; the others hold until the job starts.
 HELD_BY_OTHERS = frozenset({"WaitingForLock", "RepositoryNotReady"})
-ENDING = frozenset({"PreparationFailed", "PushNotAllowed"})  # waiting any longer cannot help
+ENDING = frozenset({"PreparationFailed", "PushNotAllowed", "Unsupported"})  # waiting any longer cannot help
 PASSING = frozenset(
     {
         "QueueNotFound",
@@ -116,6 +116,7 @@ def rebuild(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host) -
         "failures": carried.get("failures", 0),
         "losses": carried.get("losses", 0),
         "decided": carried.get("decided", 0),
+        "repository": rebuilt(seen.annotations) or status.repository,
     }
     return status.model_copy(update=update)
 

@@ -7,6 +7,8 @@ published by another one while the attempt is still held, so that the lock is gi
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,6 +16,7 @@ from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import AttemptState, BatchJobStatus
 from controller.api.conditions import is_true
 from controller.api.repository_use import RepositoryUsed
+from controller.api.text import COMMIT
 from controller.decisions import status as step
 from controller.decisions.inputs import Observed, RepositoryView, Step, StepState
 from controller.decisions.outcome import CANCELED, Outcome
@@ -30,13 +33,16 @@ def awaits_lock(seen: Observed) -> bool:
 
 
 def locked(job: BatchJob, status: BatchJobStatus, seen: Observed, now: datetime) -> BatchJobStatus:
-    """`status` of an admission with the token of its lock."""
+    """`status` of an admission with the token of its lock, and for a Pod the commit that it gets."""
     view = seen.repository
     if view is None:
         return status
     if view.token is not None:
         status = step.with_attempt(status, lock_token=view.token)
         status = step.mark(job, status, now, ("LockGranted", "True", "Granted", f"fencing token {view.token}"))
+    if view.commit is not None:
+        used = status.repository or RepositoryUsed()
+        status = status.model_copy(update={"repository": used.model_copy(update={"commit": view.commit})})
     return with_batch(status, view)
 
 
@@ -54,6 +60,12 @@ def with_commit(status: BatchJobStatus, seen: Observed) -> BatchJobStatus:
     if view is None or not view.workspace.commit or view.workspace.commit == used.commit:
         return status
     return status.model_copy(update={"repository": used.model_copy(update={"commit": view.workspace.commit})})
+
+
+def rebuilt(annotations: Mapping[str, str]) -> RepositoryUsed | None:
+    """What an attempt in a Pod carries of its repository (requirement 1.3); None where it is none."""
+    commit = annotations.get("commit", "")
+    return RepositoryUsed(commit=commit) if commit and re.fullmatch(COMMIT, commit) else None
 
 
 def lock_taken(job: BatchJob, status: BatchJobStatus, seen: Observed, now: datetime) -> BatchJobStatus:

@@ -21,7 +21,19 @@ CANCELED, SUSPENDED, ACTIVE_DEADLINE = "Canceled", "Suspended", "ActiveDeadlineE
 DISRUPTIONS = frozenset({"Evicted", "NodeLost", "Preempted", "NodeShutdown", "PodDeleted", "Disrupted"})
 
 # A start that failed for these will fail again: repeating cannot help, only another manifest or file can.
-PERMANENT = frozenset({"CommandNotFound", "NotExecutable", "BadWorkingDirectory", "ArgumentListTooLong", "InvalidSpec"})
+PERMANENT = frozenset(
+    {
+        "CommandNotFound",
+        "NotExecutable",
+        "BadWorkingDirectory",
+        "ArgumentListTooLong",
+        "InvalidSpec",
+        # of a workspace: what is final in repositories/results.py
+        "UrlRefused",
+        "SubmodulesUnsupported",
+        "LfsUnsupported",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def invalid(spec: BatchJobSpec, host: Host) -> tuple[str, str] | None:
         return "ExecutorNotEnabled", f"spec.executor: {executor} is not enabled here; enabled: {known}"
     if executor == POD and spec.pod is None:
         return "InvalidSpec", "spec.pod.image: is required, as jobs run as Pods here"
-    if executor == POD and (message := unsupported(spec)) is not None:
+    if executor == POD and (message := unsupported(spec, host)) is not None:
         return "Unsupported", message
     for check in CHECKS:
         if (message := check(spec)) is not None:

@@ -58,6 +58,24 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class PodSetup:
+    """What runs in an attempt's Pod before the command and makes what that works in.
+
+    Args:
+        image, argv: of its container.
+        mount_path: of the directory that it shares with the command.
+        secret: name of the Secret with its credentials, "" where it needs none.
+        secret_env: names of variables -> key in that Secret, and whether it may be missing.
+    """
+
+    image: str
+    argv: Sequence[str]
+    mount_path: str
+    secret: str = ""
+    secret_env: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class PodRequest:
     """What an attempt that runs as a Pod needs besides: Kubernetes resolves the environment, by reference.
 
@@ -65,12 +83,14 @@ class PodRequest:
         use: spec.pod.
         env, env_from: spec.env and spec.envFrom.
         labels: of the BatchJob that its batch/v1 Job gets too, for outside queues.
+        setup: None where nothing has to be made first.
     """
 
     use: PodUse
     env: Sequence[EnvVar] = ()
     env_from: Sequence[EnvFrom] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    setup: PodSetup | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from controller.api.repository import Repository
 from controller.api.units import duration_seconds
 from controller.decisions import preparation
 from controller.decisions import status as step
+from controller.decisions.executors import PROCESS
 from controller.decisions.plan import Delete
 from controller.decisions.preparation import Seen
 from controller.errors import Terminal, Waiting
@@ -79,6 +80,8 @@ class BatchReconciler:
             return None
 
     def _blocked(self, batch: JobBatch) -> tuple[str, str] | None:
+        if PROCESS not in self._parts.host.executors:  # a command of a user's never runs beside the controller there
+            return "Unsupported", "preparations run on the controller's host, where the executor Process is not enabled"
         key = Key("Repository", batch.metadata.namespace, batch.spec.repository)
         repository = self._parts.store.find(Repository, key)
         if repository is None:

@@ -28,6 +28,7 @@ from controller.reconcile.job_line import JobLine
 from controller.reconcile.lock_sources import carried
 from controller.reconcile.operations import Operations, Owner, Purpose
 from controller.reconcile.parts import Parts
+from controller.reconcile.pod_checkouts import AUTHOR, PodCheckouts
 from controller.reconcile.remotes import Remotes
 from controller.reconcile.repository_book import RepositoryBook
 from controller.reconcile.repository_pages import Want
@@ -38,7 +39,6 @@ from controller.repositories.names import BadName
 from controller.repositories.places import base_key
 from controller.repositories.refs import HEADS, UPSTREAM, read_head
 
-AUTHOR = ("Holdfast", "holdfast@localhost")  # of commits in a workspace whose job sets no identity of its own
 WORKSPACE_SECONDS = 3600.0
 
 
@@ -50,6 +50,7 @@ class JobRepositories:
         self._book = book
         self._operations = operations
         self._remotes = remotes
+        self._pods = PodCheckouts(parts, book, remotes)
         self._places = operations.places
         self.line = JobLine(parts, book)
 
@@ -69,8 +70,9 @@ class JobRepositories:
             return None
         active, used = step.active(job.status), job.status.repository
         if active is None:
-            batch = self._book.batch(want) or ""
-            return RepositoryView(want.mode is not None, self._book.token(want.attempt), batch=batch)
+            commit = self._pods.commit(job)
+            batch = (self._book.batch(want) or "") if commit is None else ""
+            return RepositoryView(want.mode is not None, self._book.token(want.attempt), batch=batch, commit=commit)
         attempt = AttemptId(job.metadata.uid, active.number)
         batch = used.batch if used is not None else ""
         made = await self._workspace(job, attempt, found)
@@ -81,6 +83,8 @@ class JobRepositories:
     async def _workspace(self, job: BatchJob, attempt: AttemptId, found: Observation | None) -> Step:
         used = job.status.repository
         begun = found is not None and found.evidence is not Evidence.ABSENT
+        if (in_pod := await self._pods.step(job, attempt, begun=begun)) is not None:
+            return in_pod
         if begun and used is not None and used.commit:
             return Step(StepState.DONE, commit=used.commit)
         made = (await self._operations.look(_workspace_operation(attempt), job.key)).step()
@@ -221,11 +225,18 @@ class JobRepositories:
         await self._operations.forget(operation)
 
     def complete(self, spec: LaunchSpec, job: BatchJob) -> LaunchSpec:
-        """`spec` with workspace, token, and what a lock record is rebuilt from; as it is for a job without one."""
+        """`spec` with workspace, token, and what a lock record is rebuilt from; as it is for a job without one.
+
+        Raises:
+            Waiting, Terminal: the workspace of a Pod cannot be declared.
+        """
         use, active = job.spec.repository, step.active(job.status)
         if use is None or active is None:
             return spec
-        workspace = str(self._places.workspace(str(spec.attempt)))
+        if spec.pod is not None:
+            spec, workspace = self._pods.complete(spec, spec.pod, job)
+        else:
+            workspace = str(self._places.workspace(str(spec.attempt)))
         ours = {"HOLDFAST_REPOSITORY": use.name, "HOLDFAST_WORKSPACE": workspace}
         if active.lock_token is not None:
             ours["HOLDFAST_LOCK_TOKEN"] = str(active.lock_token)
@@ -237,6 +248,10 @@ class JobRepositories:
             working_dir=spec.working_dir or workspace,
             annotations={**spec.annotations, **whose},
         )
+
+    def never(self, job: BatchJob) -> tuple[str, str] | None:
+        """Why the job can never start where it is to run."""
+        return self._pods.never(job)
 
     def why(self, uid: str) -> tuple[str, str] | None:
         """Why the job cannot start: it never may, or it could not when it was last looked at in its turn."""

@@ -167,6 +167,8 @@ class JobReconciler:
         if not scheduler.books.exists((job.metadata.namespace, job.spec.queue)):
             text = f"there is no JobQueue {job.spec.queue} in namespace {job.metadata.namespace}"
             return None, ("QueueNotFound", text)
+        if (never := self._repositories.never(job)) is not None:
+            return None, never
         if not granted or retry_left(job, job.status, self._parts.now()) > 0:
             return None, None if granted else self._repositories.why(uid)
         if (alive := await self._before_restore(job)) is not None:

@@ -170,15 +170,18 @@ class LockKeeper:
         attempt = _attempt(holder)
         if attempt is None:  # damage: nothing can ever have run under such a name
             return replace(look, record=Record.GONE, found=Observation(Evidence.ABSENT))
-        record = self._book.record(holder)
+        granted, before = self._parts.scheduler.granted(attempt.job_uid), self._book.record(holder)
+        found = await self._parts.executor.observe(attempt)
+        # A job that was admitted during that look is not granted any more, and was not recorded before it: both count.
+        granted, record = granted or self._parts.scheduler.granted(attempt.job_uid), self._book.record(holder)
         if record is Record.UNKNOWN:
             record = await self._job_record(name[0], claim, attempt)
-        found = await self._parts.executor.observe(attempt)
+        elif before is Record.ACTIVE and record is Record.NOT_ADMITTED:  # its status was wiped meanwhile
+            record = before
         now = self._parts.monotonic()
         if found.evidence is not Evidence.UNKNOWN:
             self._heard[holder.attempt] = now
         silent = now - self._heard.setdefault(holder.attempt, now)
-        granted = self._parts.scheduler.granted(attempt.job_uid)
         return replace(look, record=record, found=found, granted=granted, silent_for=silent)
 
     async def _claim_owner(self, namespace: str, holder: Holder) -> Owner:

@@ -24,7 +24,7 @@ class Remotes:
 
     def __init__(self, api: Api, schemes: Sequence[str]) -> None:
         self._api = api
-        self._schemes = tuple(schemes)
+        self.schemes = tuple(schemes)
 
     async def remote(self, repository: Repository) -> Remote:
         """The remote of `repository` with its credentials.
@@ -35,7 +35,7 @@ class Remotes:
         """
         reference = repository.spec.credentials_ref
         if reference is None:
-            return Remote(repository.spec.url, self._schemes)
+            return Remote(repository.spec.url, self.schemes)
         namespace = repository.metadata.namespace
         try:
             secret = await self._api.get("Secret", namespace, reference.name)
@@ -47,7 +47,7 @@ class Remotes:
         except binascii.Error:
             text = f"spec.credentialsRef: Secret {reference.name} holds data that is not base64"
             raise Waiting("CredentialsIncomplete", text, RETRY_SECONDS) from None
-        return Remote(repository.spec.url, self._schemes, secret_environment(repository.spec.url, reference.name, data))
+        return Remote(repository.spec.url, self.schemes, secret_environment(repository.spec.url, reference.name, data))
 
     @staticmethod
     def deadline(repository: Repository) -> float:

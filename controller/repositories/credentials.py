@@ -47,6 +47,14 @@ def secret_environment(url: str, secret: str, data: Mapping[str, bytes]) -> dict
     return found
 
 
+def secret_references(url: str) -> Mapping[str, tuple[str, bool]]:
+    """Environment variables of an operation on `url`, each with the key of the Secret and whether it may be missing."""
+    needed = dict.fromkeys(_NEEDED.get(scheme(url), ()), False)
+    if TOKEN in needed:
+        needed[USERNAME] = True
+    return {_VARIABLES[key]: (key, optional) for key, optional in needed.items()}
+
+
 def _text(kind: str, secret: str, key: str, value: bytes | None) -> str:
     what = f"spec.credentialsRef: Secret {secret}"
     if not value:

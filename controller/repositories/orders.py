@@ -79,6 +79,24 @@ class Publish(_RemoteOrder):
 
 
 @dataclass(frozen=True, slots=True)
+class Checkout(_RemoteOrder):
+    """Make a job's checkout of `commit` in a Pod; `repository` is not used, `branch` is the ref that was asked for.
+
+    Args:
+        target: directory to be made.
+        deadline_seconds: run time after which it gives up.
+        author_name, author_email: of commits in the checkout; empty: what the job's own git configuration says.
+    """
+
+    operation: ClassVar[str] = "checkout"
+    commit: str
+    target: str
+    deadline_seconds: float
+    author_name: str
+    author_email: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verify(Order):
     """Look at the mirror after a stop that was not clean."""
 
@@ -117,7 +135,7 @@ class Workspace(Order):
 
 
 _ORDERS: Mapping[str, type[Order]] = MappingProxyType(
-    {one.operation: one for one in (Clone, Fetch, Publish, Verify, Prepare, Workspace)}
+    {one.operation: one for one in (Clone, Fetch, Publish, Checkout, Verify, Prepare, Workspace)}
 )
 
 

@@ -161,3 +161,27 @@ def test_nothing_to_publish() -> None:
     view = RepositoryView(True, 7, True, "", MADE, None)
     plan = decide(running(), Observed(attempt=ENDED, repository=view), HOST, NOW)
     assert plan.status.phase is Phase.SUCCEEDED
+
+
+def test_the_commit_of_a_pod_is_recorded_with_its_admission() -> None:
+    """Issue 7.2, 2.6: before anything is made; one that is not there takes the place of an earlier attempt's."""
+    waiting = with_repository()
+    for commit in ("b" * 40, ""):
+        view = RepositoryView(True, 7, commit=commit)
+        plan = decide(waiting, Observed(granted=True, repository=view), HOST, NOW)
+        assert plan.actions == ()
+        assert plan.status.repository is not None and plan.status.repository.commit == commit
+        assert plan.status.attempt is not None and plan.status.attempt.state is AttemptState.STARTING
+
+
+@pytest.mark.parametrize(("carried", "commit"), [("b" * 40, "b" * 40), ("--evil", None), ("", None)])
+def test_the_commit_of_a_wiped_status_is_what_the_attempt_carries(carried: str, commit: str | None) -> None:
+    """1.3: unless somebody changed it to what is none."""
+    found = Observed(
+        attempt=Observation(Evidence.ALIVE, started_at=NOW, supervised=True),
+        known=(1,),
+        annotations={"commit": carried, "lockToken": "7"},
+        repository=RepositoryView(True, 7),
+    )
+    used = decide(with_repository(), found, HOST, NOW).status.repository
+    assert (used.commit if used is not None else None) == commit

@@ -17,7 +17,7 @@ from controller.reconcile.merge import difference
 from tests.unit.builders import HOST, at, job, seen
 from tests.unit.world import merged
 
-PODS = replace(HOST, executors=frozenset({"Process", "Pod"}), default_executor="Pod")
+PODS = replace(HOST, executors=frozenset({"Process", "Pod"}), default_executor="Pod", workspace_image="git:1")
 IMAGE = {"image": "busybox"}
 
 
@@ -54,7 +54,7 @@ def test_what_can_run_is_let_through() -> None:
     ("spec", "reason", "field"),
     [
         ({}, "InvalidSpec", "spec.pod.image"),
-        ({"pod": IMAGE, "repository": {"name": "shop"}}, "Unsupported", "spec.repository"),
+        ({"pod": IMAGE, "repository": {"name": "shop", "push": "Mirror"}}, "Unsupported", "spec.repository.push"),
         ({"pod": IMAGE, "limits": {"openFiles": 64}}, "Unsupported", "spec.limits.openFiles"),
     ],
 )
@@ -64,6 +64,14 @@ def test_what_cannot_work_in_a_pod_is_refused(spec: dict[str, Any], reason: str,
     assert (plan.status.phase, plan.status.reason, plan.actions) == (Phase.FAILED, reason, ())
     failed = find(plan.status.conditions, "Failed")
     assert failed is not None and failed.message.startswith(field)
+
+
+def test_a_repository_in_a_pod_needs_an_image_that_makes_workspaces() -> None:
+    """4.1: with one it may run."""
+    spec = job().with_spec(pod=IMAGE, repository={"name": "shop"}).build().spec
+    refused = invalid(spec, replace(PODS, workspace_image=""))
+    assert refused is not None and refused[0] == "Unsupported" and "HOLDFAST_WORKSPACE_IMAGE" in refused[1]
+    assert invalid(spec, PODS) is None
 
 
 def test_an_attempt_of_a_pod_belongs_to_the_cluster() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from controller.api.batchjob import EnvFrom, EnvVar
 from controller.api.pod_use import PodUse
-from controller.executors.base import AttemptId, LaunchSpec, Limits, PodRequest
+from controller.executors.base import AttemptId, LaunchSpec, Limits, PodRequest, PodSetup
 from controller.executors.pod import names
 from controller.executors.pod.manifest import HOME, job_of, voided_job
 
@@ -17,9 +17,9 @@ def made(request: dict[str, Any] | None = None, *, job: str = "build", **fields:
     use = PodUse.model_validate({"image": "a", **(request or {})})
     env = [EnvVar.model_validate(one) for one in fields.pop("declared", ())]
     sources = [EnvFrom.model_validate(one) for one in fields.pop("sources", ())]
-    labels = fields.pop("labels", {})
+    labels, setup = fields.pop("labels", {}), fields.pop("setup", None)
     spec = LaunchSpec(AttemptId(UID, 3), "n", job, fields.pop("argv", ["x"]), **fields)
-    return job_of(spec, PodRequest(use, env, sources, labels))
+    return job_of(spec, PodRequest(use, env, sources, labels, setup))
 
 
 def pod_of(job: dict[str, Any]) -> dict[str, Any]:
@@ -138,3 +138,58 @@ def test_a_voided_job_makes_no_pod() -> None:
     assert (job["spec"]["suspend"], job["spec"]["parallelism"]) == (True, 0)
     assert job["metadata"]["name"] == made()["metadata"]["name"]
     assert job["metadata"]["ownerReferences"] == made()["metadata"]["ownerReferences"]
+
+
+SETUP = PodSetup("git:1", ("python3", "$(X)"), "/workspace", "creds", {"T": ("token", False), "U": ("username", True)})
+
+
+def with_setup(request: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    return pod_of(made(request, setup=SETUP, **fields))
+
+
+def test_the_workspace_is_made_first_and_its_credentials_are_nobody_elses() -> None:
+    """Issue 7.2, 3.7: an init container before all others has them, by reference; what it makes is shared."""
+    template = {
+        "spec": {
+            "shareProcessNamespace": True,
+            "initContainers": [
+                {"name": "spy", "image": "b", "restartPolicy": "Always"},
+                {"name": "workspace", "image": "evil"},
+            ],
+            "volumes": [{"name": "workspace", "hostPath": {"path": "/"}}],
+            "containers": [{"name": "main", "volumeMounts": [{"name": "x", "mountPath": "/workspace"}]}],
+        }
+    }
+    pod = with_setup({"template": template})
+    first, *others = pod["initContainers"]
+    assert (first["name"], first["image"], [one["name"] for one in others]) == ("workspace", "git:1", ["spy"])
+    assert first["command"] == ["python3", "$$(X)"] and "restartPolicy" not in first
+    secrets = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in first["env"] if "valueFrom" in one}
+    assert secrets == {
+        "T": {"name": "creds", "key": "token"},
+        "U": {"name": "creds", "key": "username", "optional": True},
+    }
+    assert "creds" not in str([pod["containers"], others])
+    shared = {"name": "workspace", "mountPath": "/workspace"}
+    assert pod["containers"][0]["volumeMounts"].count(shared) == 1
+    assert {"name": "x", "mountPath": "/workspace"} not in pod["containers"][0]["volumeMounts"]
+    assert [one for one in pod["volumes"] if one["name"] == "workspace"] == [{"name": "workspace", "emptyDir": {}}]
+    assert first["securityContext"]["readOnlyRootFilesystem"] is True
+    assert "initContainers" not in pod_of(made())
+
+
+def test_who_makes_the_workspace_is_who_works_in_it() -> None:
+    """5.3: the same user, or git in the job trusts nothing of it; and no more of the node than the job may have."""
+    main = {"name": "main", "securityContext": {"runAsUser": 7, "capabilities": {"add": ["CHOWN"]}}}
+    limits = {"memory": "64Mi", "cpu": "2", "nvidia.com/gpu": "1"}
+    pod = with_setup({"template": {"spec": {"containers": [main]}}, "resources": {"limits": limits}})
+    first = pod["initContainers"][0]
+    assert first["securityContext"]["runAsUser"] == 7
+    assert first["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert first["resources"]["limits"] == {"memory": "512Mi", "cpu": "2"}
+    assert first["resources"]["requests"] == {"memory": "64Mi", "cpu": "2"}
+    assert with_setup()["initContainers"][0]["resources"] == {}
+    odd = with_setup(
+        {"template": {"spec": {"containers": [{"name": "main", "resources": {"limits": {"memory": "1e9"}}}]}}}
+    )
+    assert odd["initContainers"][0]["resources"]["limits"] == {"memory": "1e9"}

@@ -13,11 +13,17 @@ from tests.unit.pod_objects import COMPLETE, FAILED, RUNNING, Object, exited, jo
 
 STOP = {names.STOPPED: {"reason": "Canceled", "at": moment(-10)}}
 VOID = {names.VOIDED: {"reason": "ImagePull", "message": "no such image", "at": moment(-10)}}
+SAID = '{"reason": "RefNotFound", "message": "no such branch"}'
 END = {names.ENDED: {"code": 7, "reason": "", "at": moment(-9), "startedAt": moment(-20)}}
 
 
 def disrupted(reason: str) -> Object:
     return true("DisruptionTarget", reason, "because")
+
+
+def made_by(state: Object) -> Object:
+    """A Pod whose workspace's container is in this state."""
+    return {"initContainerStatuses": [{"name": "workspace", "state": state}]}
 
 
 ENDS: list[tuple[str, Object, Object | None, Evidence, int | None, str]] = [
@@ -45,6 +51,13 @@ ENDS: list[tuple[str, Object, Object | None, Evidence, int | None, str]] = [
     ("no program", job(FAILED), pod("Failed", exited(128, "StartError", "exec format error")),
      Evidence.NEVER_STARTED, None, "NotExecutable"),
     ("refused by its kubelet", job(FAILED), pod("Failed", reason="OutOfcpu"), Evidence.NEVER_STARTED, None, ""),
+    ("no workspace", job(FAILED), pod("Failed", waits("PodInitializing"), **made_by(exited(1, message=SAID))),
+     Evidence.NEVER_STARTED, None, "RefNotFound"),
+    ("no workspace, for want of memory", job(FAILED), pod("Failed", **made_by(exited(137, "OOMKilled"))),
+     Evidence.NEVER_STARTED, None, "WorkspaceFailed"),
+    ("evicted while its workspace was made", job(FAILED), pod("Failed", None, disrupted("EvictionByEvictionAPI"),
+     **made_by(exited(143))), Evidence.ENDED, None, "Evicted"),
+    ("a workspace, and no command", job(FAILED), pod("Failed", exited(7), **made_by(exited(0))), Evidence.ENDED, 7, ""),
     ("stopped", job(notes=STOP), pod("Failed", exited(143), deleted=-5), Evidence.ENDED, 143, "Canceled"),
     ("stopped, with a command that obeys", job(COMPLETE, notes=STOP), pod("Succeeded", exited(0)), Evidence.ENDED, 0,
      "Canceled"),

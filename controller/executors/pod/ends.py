@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
 from controller.decisions.observed import Evidence, ExitRecord
@@ -48,6 +49,10 @@ def end_of(job: JobView, pod: PodView, now: datetime) -> tuple[Evidence, ExitRec
     reason, message = _taken_away(pod)
     if reason:
         return Evidence.ENDED, ExitRecord(code, None, reason, message, at)
+    if pod.setup is not None and not pod.began:
+        return Evidence.NEVER_STARTED, ExitRecord(
+            None, None, *_without_workspace(pod.setup), pod.setup.finished_at or at
+        )
     if ended is not None and ended.reason in ("StartError", "ContainerCannotRun"):
         return Evidence.NEVER_STARTED, ExitRecord(None, None, _start_failure(ended), ended.message, at)
     if ended is None and not pod.began:  # refused by its kubelet: OutOfcpu, NodeAffinity, UnexpectedAdmissionError
@@ -72,6 +77,19 @@ def _taken_away(pod: PodView) -> tuple[str, str]:
     if pod.gone_by is not None:
         return "PodDeleted", f"Pod {pod.name} was deleted"
     return "", ""
+
+
+def _without_workspace(ended: Terminated) -> tuple[str, str]:
+    """Why there is no workspace: what its container said, else how that ended."""
+    try:
+        said = json.loads(ended.message)
+        return str(said["reason"])[:128], str(said["message"])
+    except (ValueError, TypeError, KeyError):
+        pass
+    if ended.reason == "OOMKilled":
+        return "WorkspaceFailed", "making the workspace took more memory than the limit of the Pod"
+    text = f"making the workspace ended with exit code {ended.code}: {ended.reason} {ended.message[:500]}".rstrip()
+    return "WorkspaceFailed", text
 
 
 def _start_failure(ended: Terminated) -> str:

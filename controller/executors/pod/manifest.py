@@ -14,7 +14,7 @@ from typing import Any
 from controller.api.batchjob import EnvFrom, EnvVar
 from controller.api.keys import GROUP, VERSION
 from controller.executors.base import AttemptId, LaunchSpec, Limits, PodRequest
-from controller.executors.pod import names
+from controller.executors.pod import names, setup
 
 Object = dict[str, Any]
 
@@ -115,14 +115,17 @@ def _template(spec: LaunchSpec, request: PodRequest, labels: Mapping[str, str]) 
         },
         {name: value for name, value in (given.get("spec") or {}).items() if name != "containers"},
     )
-    volumes = [volume for volume in pod["volumes"] or [] if volume.get("name") != "home"]
+    containers = _containers(spec, request, (given.get("spec") or {}).get("containers") or [])
     pod |= {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": max(1, math.ceil(limits.grace_seconds)),
-        "volumes": [*volumes, {"name": "home", "emptyDir": {}}],
-        "containers": _containers(spec, request, (given.get("spec") or {}).get("containers") or []),
+        "volumes": _volumes(request, pod["volumes"] or []),
+        "containers": containers,
         **_scheduling(request),
     }
+    if request.setup is not None:
+        others = [one for one in pod.get("initContainers") or [] if one.get("name") != setup.NAME]
+        pod["initContainers"] = [_init(request, containers[0]), *others]
     if limits.deadline_seconds is not None:
         pod["activeDeadlineSeconds"] = max(1, math.ceil(limits.deadline_seconds))
     meta = given.get("metadata") or {}
@@ -133,6 +136,19 @@ def _template(spec: LaunchSpec, request: PodRequest, labels: Mapping[str, str]) 
         },
         "spec": pod,
     }
+
+
+def _volumes(request: PodRequest, given: list[Object]) -> list[Object]:
+    """The author's, but for names that are ours."""
+    ours = [{"name": "home", "emptyDir": {}}, *(setup.volumes() if request.setup is not None else ())]
+    taken = {volume["name"] for volume in ours}
+    return [*(volume for volume in given if volume.get("name") not in taken), *ours]
+
+
+def _init(request: PodRequest, main: Object) -> Object:
+    assert request.setup is not None
+    made = setup.init_container(request.setup, main, CONTAINER_SECURITY)
+    return {**made, "command": [escaped(word) for word in made["command"]]}
 
 
 def _scheduling(request: PodRequest) -> Object:
@@ -152,7 +168,8 @@ def _containers(spec: LaunchSpec, request: PodRequest, given: list[Object]) -> l
     own = next((container for container in given if container.get("name") == names.CONTAINER), {})
     others = [container for container in given if container.get("name") != names.CONTAINER]
     base = merged({"securityContext": CONTAINER_SECURITY, "volumeMounts": [], "env": []}, own)
-    mounts = [mount for mount in base["volumeMounts"] or [] if mount.get("mountPath") != HOME]
+    mounts = [{"name": "home", "mountPath": HOME}, *([setup.mount(request.setup)] if request.setup is not None else ())]
+    taken = {mount["mountPath"] for mount in mounts}
     ours = _environment(spec, request)
     set_by_us = {variable["name"] for variable in ours}
     use = request.use
@@ -164,7 +181,7 @@ def _containers(spec: LaunchSpec, request: PodRequest, given: list[Object]) -> l
         "env": [*(v for v in base["env"] or [] if v.get("name") not in set_by_us), *ours],
         "envFrom": [_env_from(source) for source in request.env_from],
         "workingDir": spec.working_dir or HOME,
-        "volumeMounts": [*mounts, {"name": "home", "mountPath": HOME}],
+        "volumeMounts": [*(m for m in base["volumeMounts"] or [] if m.get("mountPath") not in taken), *mounts],
         "resources": _resources(spec.limits, request, base.get("resources") or {}),
     }
     main.pop("args", None)

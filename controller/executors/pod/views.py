@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from controller.executors.pod import names
+from controller.executors.pod.setup import NAME as SETUP
 
 Object = dict[str, Any]
 
@@ -89,6 +90,7 @@ class PodView:
         reason, message: of status: Evicted, DeadlineExceeded.
         conditions: those that are True, and PodScheduled with what keeps it from being scheduled.
         running_since: of the command's container.
+        setup: how the init container ended that makes the workspace, where it failed.
     """
 
     namespace: str
@@ -104,6 +106,7 @@ class PodView:
     waiting: Told | None
     running_since: datetime | None
     terminated: Terminated | None
+    setup: Terminated | None = None
 
     @property
     def over(self) -> bool:
@@ -165,7 +168,14 @@ def pod_view(raw: Object) -> PodView:
         waiting=Told(waiting.get("reason") or "", waiting.get("message") or "") if waiting else None,
         running_since=_time((state.get("state", {}).get("running") or {}).get("startedAt")),
         terminated=_terminated(state.get("state", {}).get("terminated")),
+        setup=_failed_setup(status),
     )
+
+
+def _failed_setup(status: Object) -> Terminated | None:
+    states = (c.get("state", {}) for c in status.get("initContainerStatuses") or () if c.get("name") == SETUP)
+    ended = _terminated(next((state.get("terminated") for state in states), None))
+    return ended if ended is not None and (ended.code != 0 or ended.reason in NOT_BEGUN) else None
 
 
 def _blocked(status: Object) -> Object | None:

@@ -97,8 +97,13 @@ def check_out(mirror: Path, directory: Path, commit: str, object_format: str) ->
     alternates.parent.mkdir(exist_ok=True)
     alternates.write_text(f"{mirror / 'objects'}\n")
     with (home / "config").open("a") as file:
-        file.write(_CONFIG.format(mirror=_quoted(str(mirror))))
-    (home / "HEAD").write_text(f"{commit}\n")
+        file.write(_CONFIG.format(mirror=quoted(str(mirror))))
+    check_out_files(git, commit)
+
+
+def check_out_files(git: Git, commit: str) -> None:
+    """The files of a commit, with a detached HEAD; raises Failed."""
+    (git.directory / ".git" / "HEAD").write_text(f"{commit}\n")
     git.with_options(_WORKERS).run("reset", "--quiet", "--hard", commit)
 
 
@@ -116,9 +121,12 @@ def name_refs(mirror: Path, directory: Path, *, copied: bool, author: tuple[str,
     text = "".join(f"{line}\n" for line in lines)
     (directory / ".git" / refs.PACKED).write_text(text, encoding="utf-8", errors="surrogateescape")
     with (directory / ".git" / "config").open("a") as file:
-        file.write(_COPY_CONFIG if copied else "")
-        if all(author):
-            file.write(f"[user]\n\tname = {_quoted(author[0])}\n\temail = {_quoted(author[1])}\n")
+        file.write((_COPY_CONFIG if copied else "") + user_config(author))
+
+
+def user_config(author: tuple[str, str]) -> str:
+    """Configuration of name and e-mail address; nothing where one is empty."""
+    return f"[user]\n\tname = {quoted(author[0])}\n\temail = {quoted(author[1])}\n" if all(author) else ""
 
 
 def switch_to_branch(mirror: Path, directory: Path, branch: str, commit: str) -> None:
@@ -145,7 +153,7 @@ def facts_of(operation: str, ref: str, commit: str, key: str, method: str) -> Wo
     return WorkspaceFacts(operation, ref, commit, key, method, boot_id(), time.time())
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """git-config(1), Syntax: a value with its special characters escaped."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
     return f'"{escaped}"'

@@ -27,9 +27,20 @@ from controller.repositories.operations.mirror import suspect
 from controller.repositories.operations.outcome import Outcome
 from controller.repositories.operations.prepare import prepare
 from controller.repositories.operations.publish import publish
+from controller.repositories.operations.remote_checkout import checkout
 from controller.repositories.operations.verify import verify
 from controller.repositories.operations.workspace import workspace
-from controller.repositories.orders import Clone, Fetch, Order, Prepare, Publish, Verify, Workspace, parse_order
+from controller.repositories.orders import (
+    Checkout,
+    Clone,
+    Fetch,
+    Order,
+    Prepare,
+    Publish,
+    Verify,
+    Workspace,
+    parse_order,
+)
 from controller.repositories.results import EXIT_DISK_FULL, EXIT_FAILED, Reason, Result, write_result
 
 
@@ -42,6 +53,8 @@ def perform(order: Order, command: Sequence[str], secrets: Secrets) -> Outcome:
             return fetch(order, secrets)
         case Publish():
             return publish(order, secrets)
+        case Checkout():
+            return checkout(order, secrets)
         case Verify():
             return verify(order)
         case Prepare():

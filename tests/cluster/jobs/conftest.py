@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import httpx
@@ -16,7 +17,9 @@ from tests.integration.controller.running_controller import RunningController
 
 
 @pytest.fixture(scope="package")
-def pods_controller(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningController]:
+def pods_controller(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[RunningController]:
     """A controller of jobs as Pods, on this machine, with the node's cluster."""
     serve_kinds(cluster)
     directory = tmp_path_factory.mktemp("pods-controller")
@@ -25,6 +28,8 @@ def pods_controller(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) 
         "HOLDFAST_POD_OUTPUT": str(directory / "kept"),
         "HOLDFAST_START_TIMEOUT_SECONDS": "12",
     }
+    if cluster.node is not None or "HOLDFAST_TEST_IMAGE" in os.environ:
+        settings["HOLDFAST_WORKSPACE_IMAGE"] = request.getfixturevalue("operator_image")
     made = RunningController(directory, cluster.kubeconfig, settings)
     yield made
     made.stop()

@@ -41,17 +41,17 @@ class Web:
 
 
 @contextlib.contextmanager
-def serve(web: Web) -> Iterator[Web]:
+def serve(web: Web, address: str = "127.0.0.1") -> Iterator[Web]:
     """Serve until the end of the block."""
 
     class Handler(_Handler):
         asked = web
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((address, 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    web.url = f"http://127.0.0.1:{server.server_address[1]}"
+    web.url = f"http://{address}:{server.server_address[1]}"
     try:
         yield web
     finally:

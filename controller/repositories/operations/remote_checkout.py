@@ -1,0 +1,82 @@
+"""checkout: a job's own checkout straight from the remote, where there is no mirror to borrow from: in a Pod (issue 7).
+
+`origin` is the remote; nothing of its credentials stays behind. Put in place by one rename. Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from controller.repositories import refs
+from controller.repositories.names import check_ref, is_commit
+from controller.repositories.operations import git as calls
+from controller.repositories.operations.checkout import check_out_files, check_supported, quoted, user_config
+from controller.repositories.operations.failures import Failed
+from controller.repositories.operations.git import Git, Secrets
+from controller.repositories.operations.outcome import Outcome
+from controller.repositories.orders import Checkout
+from controller.repositories.results import Reason
+from controller.repositories.trees import making, remove_tree
+
+_CONFIG = """\
+[gc]
+\tauto = 0
+[push]
+\tdefault = current
+[remote "origin"]
+\turl = {url}
+\tfetch = +refs/heads/*:refs/remotes/origin/*
+"""
+_TRACKS = '[branch "{branch}"]\n\tremote = origin\n\tmerge = refs/heads/{branch}\n'
+_REFS = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+
+
+def checkout(order: Checkout, secrets: Secrets) -> Outcome:
+    """Make it; one that an earlier try has put in place is made anew, since nobody has worked in it yet.
+
+    Raises:
+        Failed, BadName, OSError: there is no checkout then.
+    """
+    check_ref(order.branch)
+    if not is_commit(order.commit):
+        raise Failed(Reason.REF_NOT_FOUND, f"{order.commit!r} is no commit id")
+    target = Path(order.target)
+    with making(target.parent, target.name, order.id) as directory:
+        object_format = "sha256" if len(order.commit) == 64 else "sha1"
+        local = calls.local(directory)
+        local.run("init", "--quiet", "--template=", f"--object-format={object_format}", ".")
+        config = _CONFIG.format(url=quoted(order.url)) + user_config((order.author_name, order.author_email))
+        with (directory / ".git" / "config").open("a") as file:
+            file.write(config)
+        remote = calls.remote(directory, order.url, order.schemes.split(","), order.stall_seconds, secrets)
+        _fetch(remote, order.commit)
+        check_supported(local, order.commit)
+        check_out_files(local, order.commit)
+        _name_branch(local, order)
+        remove_tree(target)
+        os.rename(directory, target)
+    return Outcome(commit=order.commit, method="Checkout", object_format=object_format)
+
+
+def _fetch(git: Git, commit: str) -> None:
+    """All branches and tags, as on a host; then the commit itself, where none of them leads to it any more."""
+    whole = git.with_options({"fetch.unpackLimit": "1"})
+    whole.run("fetch", "--progress", "--no-write-fetch-head", "--no-tags", "--", "origin", *_REFS)
+    if git.call("cat-file", "-e", f"{commit}^{{commit}}")[0] == 0:
+        return
+    status, _, errors = git.call("fetch", "--no-write-fetch-head", "--no-tags", "--", "origin", commit)
+    if status != 0:
+        said = (errors.strip().splitlines() or [""])[-1][:200]
+        text = f"no branch or tag of the remote leads to commit {commit[:12]} any more, and it does not give it: {said}"
+        raise Failed(Reason.REF_NOT_FOUND, text)
+
+
+def _name_branch(git: Git, order: Checkout) -> None:
+    """Make HEAD the branch, at the commit that is checked out; a tag or commit leaves it detached."""
+    if git.call("rev-parse", "--verify", "--quiet", f"refs/remotes/origin/{order.branch}")[0] != 0:
+        return
+    git.run("update-ref", "--no-deref", refs.HEADS + order.branch, order.commit)
+    git.run("symbolic-ref", "HEAD", refs.HEADS + order.branch)
+    with (git.directory / ".git" / "config").open("a") as file:
+        file.write(_TRACKS.format(branch=order.branch))

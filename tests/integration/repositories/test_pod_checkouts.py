@@ -1,0 +1,109 @@
+"""The checkout that a Pod makes for itself: what the job finds, what is said of failures (issue 7.2)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from controller.repositories.orders import Checkout
+from tests.integration.repositories.homes import Home, git
+from tests.integration.repositories.servers import Web, serve
+
+ROOT = Path(__file__).resolve().parents[3]
+TOKEN = "tok-3n-of-the-secret"
+
+
+@pytest.fixture
+def web(home: Home) -> Iterator[Web]:
+    """The remote over HTTP; it wants the token."""
+    with serve(Web(home.upstream.bare.parent, token=TOKEN)) as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How the program ended: exit status, output, termination message."""
+
+    code: int
+    output: str
+    said: str
+    target: Path
+
+
+def run(home: Home, url: str, commit: str, ref: str = "main", schemes: str = "http", token: str = f"{TOKEN}\n") -> Ran:
+    """As the init container does, with a termination message that cannot be replaced."""
+    place = home.upstream.bare.parent / "pod"
+    (place / "tmp").mkdir(parents=True, exist_ok=True)
+    message = place / "termination-log"
+    message.write_text("")
+    target = place / "shop"
+    order = Checkout("job.1", str(place), str(message), url, schemes, ref, 5, commit, str(target), 50.0, "J", "j@x")
+    env = {"PATH": os.environ["PATH"], "HOME": "/tmp", "TMPDIR": str(place / "tmp"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "controller.repositories.operations.pod", order.to_json()],
+        env={**env, "HOLDFAST_GIT_TOKEN": token},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    assert TOKEN not in output + message.read_text()
+    return Ran(done.returncode, output, message.read_text(), target)
+
+
+def test_a_branch(home: Home, web: Web) -> None:
+    """5.3: the recorded commit on its branch, clean, also where the branch moved; made again it is made anew."""
+    url, decided = f"{web.url}/remote.git", home.upstream.head()
+    later = home.upstream.commit({"later": "1\n"})
+    for _ in range(2):
+        made = run(home, url, decided)
+        assert (made.code, made.said) == (0, ""), made.output
+    assert git(made.target, "rev-parse", "HEAD", "main", "origin/main").stdout.split() == [decided, decided, later]
+    assert git(made.target, "status", "--porcelain=v1", "-b").stdout == "## main...origin/main [behind 1]\n"
+    assert git(made.target, "remote", "get-url", "origin").stdout.strip() == url
+    assert git(made.target, "config", "user.email").stdout == "j@x\n"
+    assert git(made.target, "rev-parse", "v1.0^{commit}", "origin/topic/one").stdout
+    everything = b"".join(path.read_bytes() for path in made.target.rglob("*") if path.is_file())
+    assert TOKEN.encode() not in everything
+    assert sorted(path.name for path in made.target.parent.iterdir()) == ["shop", "termination-log", "tmp"]
+    assert not list((made.target.parent / "tmp").iterdir())
+
+
+def test_a_tag(home: Home, web: Web) -> None:
+    """5.3: a detached HEAD."""
+    commit = git(home.upstream.work, "rev-parse", "v1.0^{commit}").stdout.strip()
+    made = run(home, f"{web.url}/remote.git", commit, ref="v1.0")
+    assert made.code == 0, made.output
+    assert git(made.target, "rev-parse", "HEAD").stdout.strip() == commit
+    assert git(made.target, "symbolic-ref", "HEAD", check=False).returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"token": "wrong"}, "AuthenticationFailed"),
+        ({"commit": "f" * 40}, "RefNotFound"),
+        ({"commit": ""}, "RefNotFound"),
+        ({"schemes": "https"}, "UrlRefused"),
+        ({"url": "http://127.0.0.1:9/none.git"}, "RemoteUnreachable"),
+        ({"ref": "--upload-pack=x"}, "UrlRefused"),
+        ({"url": "ext::sh -c id"}, "UrlRefused"),
+    ],
+)
+def test_failures(home: Home, web: Web, change: dict[str, str], reason: str) -> None:
+    """Issue 7, "Bad input": the termination message says why; there is no checkout, and nothing half-made."""
+    made = run(home, **{"url": f"{web.url}/remote.git", "commit": home.upstream.head(), **change})
+    assert made.code == 1, made.output
+    assert json.loads(made.said)["reason"] == reason
+    assert json.loads(made.said)["message"]
+    assert sorted(path.name for path in made.target.parent.iterdir()) == ["termination-log", "tmp"]
