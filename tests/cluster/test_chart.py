@@ -192,8 +192,8 @@ def exercise(release: Release, jobs: Jobs, receiver: Receiver) -> None:
     jobs.patch("stuck", {"cancel": True})
     jobs.make("repositories", "Repository", "project", spec={"url": f"{receiver.url}/project.git"})
     became(jobs, "repositories", "project", "Ready")
-    start(jobs, "unsupported", repository={"name": "project"})
-    jobs.finished("unsupported", "Failed", timeout=60)
+    start(jobs, "on-a-repository", "cat README", repository={"name": "project"})
+    jobs.finished("on-a-repository", "Succeeded", timeout=60)
     start(jobs, "short-lived", ttlAfterFinished="1s")
     eventually_sync(lambda: not jobs.exists("short-lived"), 60, "the job is removed")
     for name in ("one", "two"):
