@@ -29,6 +29,7 @@ from controller.reconcile.first_pass import first_pass
 from controller.recovery.binding import HomeLock
 from controller.recovery.clean_stop import mark_clean_stop, take_previous_stop
 from controller.recovery.components import Checks
+from controller.recovery.crds import check_served
 from controller.recovery.integrity import check_files, keep_checking_runs
 from controller.recovery.join import join
 from controller.recovery.orphan_desk import OrphanDesk
@@ -59,6 +60,7 @@ class App:
         self._settings = settings
         self._lock = lock
         self._lease: Lease | None = None
+        self._fits = False
         self._pages = Pages()
         self._base = lay(settings)
         listen(self._base)
@@ -94,6 +96,7 @@ class App:
             server = Server(self._settings, base.health, base.metrics, self._queue_rows, self._pages.all(), more)
             await server.start()
             try:
+                self._fits = await unless(self._stopping, check_served(api)) or False
                 async with candidacy(base, api) as lease:
                     await self._lead(api, lease)
             finally:
@@ -127,7 +130,7 @@ class App:
         scan = asyncio.create_task(attempts_carried(), name="attempts-carried")
         joining = join(api, self._settings, base.store, KINDS, base.metrics, base.health)
         joined = await unless(self._stopping, joining)
-        if joined is None:
+        if joined is None or (not self._fits and await unless(self._stopping, check_served(api)) is None):
             scan.cancel()
             return
         works = put_together(base, api, joined, self._previous, stood_by)

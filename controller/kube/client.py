@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
 
+from controller.api.keys import GROUP, VERSION
 from controller.kube import config
 from controller.kube.errors import Expired, Forbidden, NotFound, NotServed, Unreachable, error_of
 from controller.kube.kinds import SERVED
@@ -229,6 +230,14 @@ class Api:
         """What tells this cluster from others: the uid of kube-system, or of the only namespace that we are to see."""
         found = await self.get("Namespace", self.scope or "", self.scope or "kube-system")
         return str(found["metadata"]["uid"])
+
+    async def published_schemas(self) -> Object:
+        """The OpenAPI v3 document of our group, which every authenticated user may read.
+
+        Raises:
+            NotServed: none of our kinds is served.
+        """
+        return await self._call("get", "CustomResourceDefinition", "GET", f"/openapi/v3/apis/{GROUP}/{VERSION}")
 
     async def ready(self) -> bool:
         """Whether the API server calls itself ready (/readyz); raises nothing."""
