@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from controller.errors import Transient
+from controller.errors import Terminal, Transient
 from controller.files import atomic
 from controller.local import assets, certs, crds, damage, leftovers, logs, records
 from controller.local.binaries import Binaries
@@ -67,6 +67,7 @@ class Plane:
             self._components["controller"] = Controller(self.home, self._ports, controller)
         self._supervised: dict[str, Supervised] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._told: list[str] = []  # by the last look at the records
 
     @property
     def kubeconfig(self) -> Path:
@@ -112,6 +113,19 @@ class Plane:
         except BaseException:
             await self.stop()
             raise
+
+    def mend_records(self) -> None:
+        """Set damaged records aside, and write again what they said; what cannot be moved is told once."""
+        try:
+            told = damage.mend(self.home)
+        except Terminal as error:
+            told = [error.message]
+        for each in told:
+            if each not in self._told:
+                self._say(each)
+        self._told = told
+        for supervised in self._supervised.values():
+            supervised.record_again()
 
     async def wait_ready(self, name: str, limit_seconds: float) -> str | None:
         """Wait until a component is ready; otherwise a message with the end of its log."""

@@ -135,6 +135,11 @@ class Supervised:
             if not self._task.cancelled():
                 self._task.result()
 
+    def record_again(self) -> None:
+        """Where the record cannot be read any more."""
+        if records.read(self._home.record(self.component.name)) is None:
+            self._update()
+
     def _reap(self) -> int | None:
         """Exit code of our ended child, None where it was adopted; the descriptors are given back."""
         if self._pidfd is not None:

@@ -29,6 +29,7 @@ from controller.local.records import Record, State
 CONTROLLER_SECONDS = 90.0
 DETACH_SECONDS = 240.0
 POLL_SECONDS = 0.1
+LOOK_AGAIN_SECONDS = 3.0  # at its records; less than `down` waits for an `up` that did not record itself yet
 
 Say = Callable[[str], None]
 
@@ -120,9 +121,17 @@ class _Up:
                     problem = await self._plane.wait_ready("controller", CONTROLLER_SECONDS)
                 self._record(State.RUNNING)
                 self._say_to_person(summary(self._home))
-                await asyncio.Event().wait()
+                await self._stay()
             finally:
                 self._record(State.STOPPING)
+
+    async def _stay(self) -> None:
+        """What others read of us stays readable: `down`, `status` and another `up` find us by it."""
+        while True:
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            self._plane.mend_records()
+            if records.read(self._home.record("up")) is None:
+                self._record(State.RUNNING)
 
     def _say(self, message: str) -> None:
         self._notices = [*self._notices[-9:], message]

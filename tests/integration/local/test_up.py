@@ -145,6 +145,19 @@ def test_a_server_without_a_record_is_found(home: UserHome) -> None:
     assert not runs(before["controller"])
 
 
+def test_records_that_are_damaged_while_it_runs_are_written_again(home: UserHome) -> None:
+    """7.5: `status`, `down` and another `up` find what runs; nothing is restarted."""
+    before, found = home.pids(), Home.at(home.path)
+    for path in (found.record("up"), found.record("etcd")):
+        path.write_bytes(b'{"name": ')
+    home.up("--concurrency", "3")
+    eventually_sync(lambda: home.pids() == before, 60, "all are known again")
+    aside = {each.path.name.split(".json")[0]: each for each in quarantine.entries(home.path)}
+    assert aside.keys() >= {"up", "etcd"}
+    for each in aside.values():
+        each.path.unlink()
+
+
 def test_damaged_records_cost_nothing_but_a_restart(home: UserHome) -> None:
     """7.5: garbage goes to quarantine, etcd runs once on its data, and the address of the API server stays."""
     before, found = home.pids(), Home.at(home.path)
