@@ -76,11 +76,13 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                length = int(self.headers["content-length"])
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                code = receiver.take(self.path.strip("/"), headers, body)
                 with suppress(ConnectionError):  # whoever asked was killed
-                    self.send_response(code)
+                    body = self.rfile.read(length)
+                    if len(body) < length:  # in the middle of it
+                        return
+                    self.send_response(receiver.take(self.path.strip("/"), headers, body))
                     self.send_header("content-length", "0")
                     self.end_headers()
 
