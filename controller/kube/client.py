@@ -277,7 +277,11 @@ class Api:
             self._metrics.api_requests.labels(verb, kind, code_class(status)).inc()
             self._metrics.api_seconds.labels(verb).observe(time.perf_counter() - began)
         if status >= 300:
-            raise error_of(f"{verb} {kind} {path}", status, response.headers, data)
+            refusal = error_of(f"{verb} {kind} {path}", status, response.headers, data)
+            if isinstance(refusal, Forbidden):
+                self._metrics.rights.refused(verb, kind, refusal.message)
+            raise refusal
+        self._metrics.rights.granted(verb, kind)
         answer: Object = json.loads(data)
         return answer
 

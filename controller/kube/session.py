@@ -109,8 +109,12 @@ class Sessions:
             verb = "watch" if watch else "list"
             self._metrics.api_requests.labels(verb, kind, code_class(params.response.status)).inc()
             self._metrics.api_seconds.labels(verb).observe(time.perf_counter() - context.began)
+            if params.response.status == 403:
+                self._metrics.rights.refused(verb, kind, None)
         if params.response.status != 200:
             return
+        if self._metrics is not None:
+            self._metrics.rights.granted("watch" if watch else "list", kind)
         if not watch and self._on_listed is not None:
             self._on_listed(kind)
         if watch:

@@ -49,7 +49,11 @@ class Streams(Api):
             async with answer.response as response:
                 status = response.status
                 if status >= 300:
-                    raise error_of(f"{verb} {kind} {path}", status, response.headers, await response.read())
+                    refusal = error_of(f"{verb} {kind} {path}", status, response.headers, await response.read())
+                    if status == 403:
+                        self._metrics.rights.refused(verb, kind, refusal.message)
+                    raise refusal
+                self._metrics.rights.granted(verb, kind)
                 async for data in response.content.iter_any():
                     yield data
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -59,8 +59,12 @@ class Checks:
             components.register(name, check)
 
     async def api(self) -> Finding:
-        """The API server's own /readyz."""
+        """The API server's own /readyz, and the rights that it refused to us last."""
         if await self._parts.api.ready():
+            missing = self._parts.metrics.rights.missing
+            if missing:
+                text = f"the API server refuses: {', '.join(missing[:SHOWN])}; the chart's rbac.yaml has the rights"
+                return Finding(State.DEGRADED, text)
             return Finding()
         return Finding(State.FAILED, "the API server does not call itself ready; running jobs go on")
 

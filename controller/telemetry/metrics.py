@@ -19,6 +19,7 @@ from controller.telemetry.integrity import Integrity
 from controller.telemetry.recovery_metrics import RecoveryMetrics
 from controller.telemetry.registered import Registered
 from controller.telemetry.repository_metrics import RepositoryMetrics
+from controller.telemetry.rights import Rights
 from controller.telemetry.snapshot_metrics import SnapshotMetrics
 
 MAX_QUEUES = 200
@@ -93,6 +94,7 @@ class Metrics(Registered):
         self.recovery = RecoveryMetrics(self.registry)
         self.audit = AuditMetrics(self.registry)
         self.failures = FailureMetrics(self.registry)
+        self.rights = Rights(self.registry, VERBS, API_KINDS)
         ProcessCollector(registry=self.registry)
         self._queues: set[str] = set()
         self._others: dict[str, tuple[int, int, bool]] = {}

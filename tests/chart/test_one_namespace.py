@@ -128,3 +128,33 @@ def test_it_works_with_the_rights_of_one_namespace(
 
 def phase(jobs: Jobs, snapshot: str) -> Any:
     return (jobs.get(snapshot, "snapshots").get("status") or {}).get("phase")
+
+
+def test_a_right_that_is_taken_away_is_named_and_heals(
+    operator: RunningController, plane_http: httpx.Client, namespace: str
+) -> None:
+    """Faults: degraded with the exact missing verb; when it is given back the same process goes on by itself."""
+    operator.start()
+    jobs = Jobs(plane_http, namespace)
+    path = f"{RBAC}/namespaces/{namespace}/roles/holdfast-controller"
+    whole = plane_http.get(path).raise_for_status().json()["rules"]
+    less = [{**rule, "resources": [one for one in rule["resources"] if one != "batchjobs/status"]} for rule in whole]
+    set_rules(plane_http, path, less)
+    jobs.create("held")
+    right = f"patch batchjobs.holdfast.dev/status in namespace {namespace}"
+    line = 'holdfast_missing_rights{kind="BatchJob",verb="patch_status"}'
+    eventually_sync(lambda: operator.metric(line) == 1, 60, "the right is missing")
+    found = operator.page("/health")[1]["components"]["api"]
+    assert found["state"] == "degraded" and right in found["message"], found
+    assert operator.child is not None
+    before = operator.child.pid
+    set_rules(plane_http, path, whole)
+    jobs.finished("held", "Succeeded", timeout=90)
+    eventually_sync(lambda: operator.metric(line) == 0, 60, "nothing is missing")
+    assert operator.page("/health")[1]["components"]["api"]["state"] == "ok"
+    assert operator.alive and operator.child.pid == before
+
+
+def set_rules(http: httpx.Client, path: str, rules: list[Object]) -> None:
+    content = json.dumps([{"op": "replace", "path": "/rules", "value": rules}])
+    http.patch(path, content=content, headers={"Content-Type": "application/json-patch+json"}).raise_for_status()
