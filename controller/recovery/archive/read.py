@@ -154,8 +154,13 @@ def _check_whole(path: Path, where: str) -> None:
             raise damaged(where, "it was changed or cut off: its checksum is another one")
 
 
-def objects(path: Path, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def objects(path: Path, where: str = "", only: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Kind and object, one after the other, of an archive that was verified.
+
+    Args:
+        path: a local file.
+        where: what to call it in messages.
+        only: this kind alone, so that the lines of the others are not parsed; None: all of them.
 
     Raises:
         Terminal: it is not as it was any more.
@@ -164,7 +169,7 @@ def objects(path: Path, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]
     with _tar(path, where) as (tar, _):
         manifest = _manifest(tar, where)
         for part, file in _parts(tar, manifest, where):
-            for line in file if part.kind else ():
+            for line in file if part.kind and only in (None, part.kind) else ():
                 yield part.kind, _object(line, part, where)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from controller.api.batchjob import BatchJob
 from controller.api.conditions import with_condition
 from controller.api.keys import Key
+from controller.api.kind import Kind
 from controller.api.kinds import DECLARED
 from controller.api.restored import CONDITION, RESTORED, RESTORING
 from controller.decisions import status as step
@@ -78,7 +79,8 @@ class Restore:
         self._there: dict[Key, Object] = {}
         self._uids: dict[str, str] = {}  # old -> new, of what this archive brought
         self._sequences: Mapping[str, int] = {}
-        self._fresh: dict[str, Object] = {}  # old uid -> what was just created, without its spec
+        self._seen: dict[str, Object] = {}  # new uid -> a job that this archive brought, without its spec
+        self._brought_before = False  # whether an earlier run of this restore created jobs
         self._limit = asyncio.Semaphore(IN_FLIGHT)
         self.report = Report(manifest.id)
 
@@ -92,21 +94,22 @@ class Restore:
         await self._look_around()
         self._sequences = sequences(
             (old_sequence(item), str(item["metadata"].get("creationTimestamp")), item["metadata"]["uid"])
-            for kind, item in self._items()
-            if kind in ORDERED and not rules.left_out(kind, item)
+            for ordered in ORDERED
+            for kind, item in self._items(ordered)
+            if not rules.left_out(kind, item)
         )
         await self._namespaces()
         owners = [kind for kind, _ in self._manifest.counts if kind != "Callback"]
         for kind in (*owners, "Callback"):  # one after the other: each may own objects of the next
             await self._each(kind, self._make)
+        await self._look_at_jobs()
         await self._each("BatchJob", self._finish_job)
         return self.report
 
     # --- the archive
 
     def _items(self, only: str | None = None) -> Iterator[tuple[str, Object]]:
-        found = read.objects(self._path)
-        return ((kind, item) for kind, item in found if kind in DECLARED and only in (None, kind))
+        return ((kind, item) for kind, item in read.objects(self._path, only=only) if kind in DECLARED)
 
     async def _each(self, kind: str, work: Callable[[str, Object], Awaitable[None]]) -> None:
         items, done = self._items(kind), 0
@@ -161,22 +164,26 @@ class Restore:
         references = item["metadata"].get("ownerReferences") or ()
         if references and not self._options.dry_run and not rules.owned(item, self._uids):
             return self.report.count(kind, Outcome.LEFT_OUT, _name(item), "its owner was not restored")
-        DECLARED[kind].model_validate(item)  # what does not parse is told, and not half restored
+        model = DECLARED[kind].model_validate(item)  # what does not parse is told, and not half restored
         there = self._there.get(_key(kind, item))
         mine = there is not None and (there.get("labels") or {}).get(RESTORED) == self._source.id
         if there is not None and not mine:
-            return await self._collide(kind, item)
+            return await self._collide(kind, item, model)
+        outcome = Outcome.DONE_BEFORE if mine else Outcome.CREATED
         if self._options.dry_run:
-            return self._count(kind, item, Outcome.DONE_BEFORE if mine else Outcome.CREATED)
+            return self._count(kind, item, outcome, model)
+        if there is not None and kind == "BatchJob":  # its status is read with those of all the others
+            self._uids[item["metadata"]["uid"]], self._brought_before = there["uid"], True
+            return self._count(kind, item, outcome, model)
         made = await self._api.get(*_key(kind, item)) if mine else await self._create(kind, item)
         if made is None:
-            return await self._collide(kind, item)
+            return await self._collide(kind, item, model)
         self._uids[item["metadata"]["uid"]] = made["metadata"]["uid"]
-        if kind != "BatchJob":
+        if kind == "BatchJob":
+            self._see(made)
+        else:
             await self._status(kind, item, made)
-        elif not mine:
-            self._fresh[item["metadata"]["uid"]] = {name: made.get(name) for name in ("metadata", "status")}
-        return self._count(kind, item, Outcome.DONE_BEFORE if mine else Outcome.CREATED)
+        return self._count(kind, item, outcome, model)
 
     async def _create(self, kind: str, item: Object) -> Object | None:
         """The created object; None where another one came in between."""
@@ -188,14 +195,24 @@ class Restore:
             found = await self._api.get(*_key(kind, item))
             return found if (found["metadata"].get("labels") or {}).get(RESTORED) == self._source.id else None
 
-    def _count(self, kind: str, item: Object, outcome: Outcome) -> None:
-        self.report.count(kind, outcome)
-        if kind == "BatchJob" and not rules.finished(item):
-            self._name_unfinished(item)
+    def _see(self, job: Object) -> None:
+        self._seen[job["metadata"]["uid"]] = {name: job.get(name) for name in ("metadata", "status")}
 
-    def _name_unfinished(self, item: Object) -> None:
+    async def _look_at_jobs(self) -> None:
+        """Read what an earlier run created page by page: one request for hundreds, where each would be one."""
+        if self._brought_before:
+            async for page in self._api.pages("BatchJob", label_selector=f"{RESTORED}={self._source.id}"):
+                for item in page.items:
+                    self._see(item)
+
+    def _count(self, kind: str, item: Object, outcome: Outcome, model: Kind) -> None:
+        self.report.count(kind, outcome)
+        if isinstance(model, BatchJob) and not rules.finished(item):
+            self._name_unfinished(item, model)
+
+    def _name_unfinished(self, item: Object, job: BatchJob) -> None:
         """Say what becomes of a job that had not finished, and what is known of it: nobody has to look it up."""
-        active, job = rules.active_attempt(item), BatchJob.model_validate(item)
+        active = rules.active_attempt(item)
         found = self._attempt_here(item)[1] if active is not None else None
         if active is None or found is None:
             missing = "; its run directory is not here" if active is not None else ""
@@ -216,7 +233,7 @@ class Restore:
 
     # --- an object of that name is there
 
-    async def _collide(self, kind: str, item: Object) -> None:
+    async def _collide(self, kind: str, item: Object, model: Kind) -> None:
         if not self._options.replace:
             return self.report.count(kind, Outcome.KEPT, _name(item), "it is there (--conflict keep)")
         there = await self._api.get(*_key(kind, item))
@@ -230,7 +247,7 @@ class Restore:
             spec = difference(there.get("spec") or {}, wanted["spec"])
             made = await self._api.patch(*_key(kind, item), {"metadata": meta, "spec": spec})
             self._uids[item["metadata"]["uid"]] = made["metadata"]["uid"]
-        return self._count(kind, item, Outcome.REPLACED)
+        return self._count(kind, item, Outcome.REPLACED, model)
 
     # --- status
 
@@ -266,8 +283,8 @@ class Restore:
         old = item["metadata"]["uid"]
         if old not in self._uids or self._options.dry_run:
             return
-        # Held back, it is as it was created, unless somebody else wrote: then it is read again.
-        there = self._fresh.pop(old, None) or await self._api.get(*_key(kind, item))
+        # Held back, it is as it was seen, unless somebody else wrote: then it is read again.
+        there = self._seen.pop(self._uids[old], None) or await self._api.get(*_key(kind, item))
         if there["metadata"]["uid"] != self._uids[old] or self._is_told(there):
             return
         if RESTORING not in (there["metadata"].get("annotations") or {}):
