@@ -7,13 +7,42 @@ from typing import ClassVar
 from pydantic import Field
 
 from controller.api.conditions import Condition
-from controller.api.crd import Column
+from controller.api.crd import Column, Rule
 from controller.api.failures import RecentFailures
 from controller.api.kind import Kind
 from controller.api.model import Model
 from controller.api.names import Names
 
 HEAD_LENGTH = 10  # jobs listed in status.head (requirement 2.2)
+
+
+class QueueRamp(Model):
+    """How fast jobs of a queue start after a start of the controller (requirement 7.4)."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.resumedPerSecond) || has(self.newPerSecond)",
+            "admission.ramp sets resumedPerSecond, newPerSecond or both; without a ramp of its own, leave it out",
+        ),
+    )
+    resumed_per_second: float | None = Field(
+        default=None,
+        description="How many jobs of this queue that had begun before start per second, at first; twice as many after "
+        "each 2 s, no limit after 20 s. Unset or 0: only the host's rate counts, which holds for all queues together.",
+        ge=0,
+        le=10000,
+    )
+    new_per_second: float | None = Field(
+        default=None, description="The same for jobs that had not begun before.", ge=0, le=10000
+    )
+
+
+class QueueAdmission(Model):
+    """What else limits when jobs of a queue start."""
+
+    ramp: QueueRamp | None = Field(
+        default=None, description="How fast jobs start after a start of the controller that finds attempts of before."
+    )
 
 
 class JobQueueSpec(Model):
@@ -26,6 +55,7 @@ class JobQueueSpec(Model):
         le=100000,
     )
     paused: bool = Field(default=False, description="Start no further job; what runs goes on.")
+    admission: QueueAdmission | None = Field(default=None, description="What else limits when jobs start.")
 
 
 class QueuedJob(Model):
@@ -55,7 +85,7 @@ class JobQueueStatus(Model):
     )
     conditions: tuple[Condition, ...] = Field(
         default=(),
-        description="Active, Paused.",
+        description="Paused; Ramping after a start of the controller.",
         max_length=8,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from controller.api.batchjob import BatchJob
+from controller.api.conditions import is_true
 from controller.api.jobqueue import JobQueue
 from controller.decisions.order import Candidate, candidate
 from controller.decisions.placement import Place, place
@@ -72,6 +73,7 @@ def _line(
         "exists": books.exists(name),
         "concurrency": spec.concurrency if spec else None,
         "paused": spec.paused if spec else False,
+        "ramping": is_true(account.declared.status.conditions, "Ramping") if account.declared else False,
         "running": len(account.held),
         "waiting": waiting,
     }

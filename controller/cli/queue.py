@@ -77,6 +77,8 @@ def _headline(line: dict[str, Any], everywhere: bool) -> str:
         parts.append("this JobQueue does not exist: its jobs wait until it is created")
     if line["paused"]:
         parts.append("paused")
+    if line["ramping"]:
+        parts.append("starts slowly after a start of the controller")
     return f"{tables.plain(name)}: {', '.join(parts)}"
 
 

@@ -62,6 +62,7 @@ def cycle(
     startable: Callable[[Candidate], bool],
     stand: Callable[[Candidate], None] | None = None,
     too_soon: Callable[[Candidate], bool] = lambda _: False,
+    too_soon_in: Callable[[Candidate, QueueName], bool] = lambda _, __: False,
 ) -> list[Candidate]:
     """One scheduling cycle over all queues of the host.
 
@@ -74,6 +75,8 @@ def cycle(
             not paused: they stand in line for what else they need (design 5), so that nobody overtakes them for ever.
         too_soon: whether a candidate has to wait for the ramp after a start, or because one in front of it may not be
             known yet; then all behind it wait too: nobody overtakes for that (requirements 2.1, 7.4).
+        too_soon_in: whether a candidate has to wait for the ramp of its own queue; then those behind it in that queue
+            wait too, and other queues go on.
 
     Returns:
         The admitted candidates, in the order of their start.
@@ -96,6 +99,9 @@ def cycle(
             continue
         if too_soon(waiting):
             break
+        if too_soon_in(waiting, name):
+            free[name] = 0
+            continue
         # 4 can it start? if not it is passed over and keeps its place
         if not startable(waiting):
             continue

@@ -40,6 +40,10 @@ class Ramp:
         most = max(BURST_SECONDS * _factor(now - self.began), self._cost(resumed=True), self._cost(resumed=False))
         return replace(self, now=now, credit=min(most, self.credit + gained))
 
+    def with_rates(self, resumed: float, new: float) -> Ramp:
+        """The same ramp with other rates; what was started with the old ones stays counted."""
+        return self if (self.resumed, self.new) == (resumed, new) else replace(self, resumed=resumed, new=new)
+
     @property
     def over(self) -> bool:
         """Whether starts are limited no longer."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.api.conditions import with_condition
+from controller.api.conditions import ConditionStatus, find, with_condition
 from controller.api.jobqueue import HEAD_LENGTH, JobQueue, JobQueueStatus, QueuedJob
 from controller.api.keys import Key
 from controller.reconcile.books import Account
@@ -36,6 +36,9 @@ class QueueReconciler:
         conditions = with_condition(
             queue.status.conditions, "Paused", "True" if paused else "False", reason, message, generation, now
         )
+        ramping = self._ramping(queue, account)
+        if ramping is not None:
+            conditions = with_condition(conditions, "Ramping", *ramping, generation, now)
         head = tuple(
             QueuedJob(name=waiting.name, priority=-waiting.order[0], sequence=waiting.order[1])
             for waiting in account.waiting[:HEAD_LENGTH]
@@ -48,3 +51,14 @@ class QueueReconciler:
             recent_failures=self._parts.failures.of(queue.key, queue.status.recent_failures),
             conditions=conditions,
         )
+
+    def _ramping(self, queue: JobQueue, account: Account) -> tuple[ConditionStatus, str, str] | None:
+        """Why jobs of it wait after a start of the controller (7.4); None for a queue whose jobs never had to."""
+        ramp = self._parts.scheduler.ramp
+        if account.waiting and ramp.holds((queue.metadata.namespace, queue.metadata.name)):
+            own = " and spec.admission.ramp" if queue.spec.admission and queue.spec.admission.ramp else ""
+            text = f"the controller has started: jobs start at the rates of its settings{own}, ever faster for 20 s"
+            return "True", "ControllerStarted", text
+        if find(queue.status.conditions, "Ramping") is None:
+            return None
+        return "False", "Over", "jobs start as fast as they can"

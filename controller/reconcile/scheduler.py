@@ -23,7 +23,7 @@ from controller.reconcile.books import Books
 from controller.reconcile.index import ATTEMPT, AttemptIndex, attempt_key
 from controller.reconcile.known_order import KnownOrder
 from controller.reconcile.pace import Pace
-from controller.reconcile.ramped import RampedStarts
+from controller.reconcile.ramped import HOST, RampedStarts
 from controller.reconcile.workqueue import HIGH, NORMAL, WorkQueue
 
 CYCLE_SECONDS = 0.05  # at most 20 cycles a second (design 4)
@@ -58,7 +58,7 @@ class Scheduler:
         self._shut: dict[str, str] = {"Starting": "the first pass has not begun"}
         self._dirty = asyncio.Event()
         self._also: StartGate | None = None
-        self.ramp = RampedStarts(self._dirty.set)
+        self.ramp = RampedStarts(self._dirty.set, self._ramp_changed)
         self.known_order = KnownOrder(self.poke)
 
     def also_ask(self, gate: StartGate) -> None:
@@ -252,7 +252,8 @@ class Scheduler:
         views = self.books.views(granted, self._highest_unplaced())
         if self._also is not None:
             self._also.begin()
-        for waiting in cycle(views, limit, held, self._startable, self._stand, self._too_soon):
+        asked = self._startable, self._stand, self._too_soon, self._too_soon_in
+        for waiting in cycle(views, limit, held, *asked):
             job_key = Key("BatchJob", waiting.namespace, waiting.name)
             if (queue := self.books.queue_of(waiting.uid)) is not None:
                 self._granted[waiting.uid] = (queue, waiting)
@@ -264,12 +265,23 @@ class Scheduler:
     def _too_soon(self, waiting: Candidate) -> bool:
         return self.known_order.unsure(waiting) or self.ramp.too_soon(waiting)
 
+    def _too_soon_in(self, waiting: Candidate, name: QueueName) -> bool:
+        return self.ramp.too_soon_in(waiting, name, self.books.account(name).declared)
+
+    def _ramp_changed(self, name: QueueName) -> None:
+        """Tell it by the status of the queue, or of all that have somebody waiting."""
+        for each in [each for each, account in self.books.accounts.items() if account.waiting]:
+            if name in (each, HOST):
+                self._touch(each)
+        if name != HOST:
+            self._touch(name)
+
     def _startable(self, waiting: Candidate) -> bool:
         if waiting.uid in self._granted or waiting.uid in self._held_back:
             return False
         if self._also is not None and not self._also.may_start(waiting):
             return False
-        self.ramp.started(waiting)  # what can start is admitted, in the same cycle
+        self.ramp.started(waiting, self.books.queue_of(waiting.uid))  # what can start is admitted, in the same cycle
         return True
 
     def _stand(self, waiting: Candidate) -> None:

@@ -7,10 +7,11 @@ import asyncio
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from controller.api.jobqueue import JobQueue
 from controller.decisions.admission import QueueView, cycle
 from controller.decisions.order import Candidate
 from controller.decisions.ramp import DOUBLING_SECONDS, LENGTH_SECONDS, Ramp
-from controller.reconcile.ramped import RampedStarts
+from controller.reconcile.ramped import HOST, RampedStarts
 
 
 def starts(ramp: Ramp, moments: list[float], *, resumed: bool) -> int:
@@ -79,7 +80,7 @@ async def test_nobody_overtakes_for_the_ramp() -> None:
     view = QueueView(("a", "q"), None, False, 0, line)
 
     def startable(waiting: Candidate) -> bool:
-        ramped.started(waiting)
+        ramped.started(waiting, None)
         return True
 
     def names() -> list[str]:
@@ -91,3 +92,47 @@ async def test_nobody_overtakes_for_the_ramp() -> None:
     await asyncio.wait_for(again.wait(), 5)
     now[0] += LENGTH_SECONDS
     assert names() == ["0", "1", "2", "3"]
+
+
+def declared(name: str, **ramp: float) -> JobQueue:
+    spec = {"admission": {"ramp": ramp}} if ramp else {}
+    return JobQueue.model_validate({"metadata": {"name": name, "namespace": "a"}, "spec": spec})
+
+
+async def test_a_queue_may_have_a_slower_ramp_of_its_own() -> None:
+    """7.4: its next in line is waited for by those of the same queue only; the host's ramp holds for all together."""
+    now, changed = [0.0], []
+    ramped = RampedStarts(lambda: None, changed.append, clock=lambda: now[0])
+    queues = {("a", "slow"): declared("slow", newPerSecond=1), ("a", "free"): declared("free")}
+    lines = {name: [Candidate((0, n, 0.0, f"{name[1]}{n}"), "a", f"{name[1]}{n}") for n in range(4)] for name in queues}
+
+    def startable(waiting: Candidate) -> bool:
+        name = next(name for name, line in lines.items() if waiting in line)
+        ramped.started(waiting, name)
+        lines[name] = [each for each in lines[name] if each != waiting]
+        return True
+
+    def names() -> list[str]:
+        views = [QueueView(name, None, False, 0, line) for name, line in lines.items()]
+        asked = startable, None, ramped.too_soon, lambda waiting, name: ramped.too_soon_in(waiting, name, queues[name])
+        return sorted(each.name for each in cycle(views, 9, 0, *asked))
+
+    ramped.begin(resumed_per_second=0, new_per_second=0)
+    assert names() == ["free0", "free1", "free2", "free3", "slow0"]
+    assert ramped.holds(("a", "slow")) and not ramped.holds(("a", "free")) and changed == [("a", "slow")]
+    queues["a", "slow"] = declared("slow", newPerSecond=1000)
+    assert names() == []  # the credit that a start at the old rate took is not given back
+    now[0] += LENGTH_SECONDS
+    assert names() == ["slow1", "slow2", "slow3"]
+    assert not ramped.holds(("a", "slow")) and changed == [("a", "slow")] * 2
+
+
+async def test_the_hosts_ramp_is_told_of_all_queues() -> None:
+    """7.4: a faster ramp of a queue does not loosen it."""
+    changed: list[tuple[str, str]] = []
+    ramped = RampedStarts(lambda: None, changed.append, clock=lambda: 0.0)
+    ramped.begin(resumed_per_second=1, new_per_second=1)
+    waiting, fast = Candidate((0, 0, 0.0, "u"), "a", "j"), declared("fast", newPerSecond=1000)
+    assert not ramped.too_soon(waiting) and not ramped.too_soon_in(waiting, ("a", "fast"), fast)
+    ramped.started(waiting, ("a", "fast"))
+    assert ramped.too_soon(waiting) and changed == [HOST] and ramped.holds(("a", "any"))

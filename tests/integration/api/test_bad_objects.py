@@ -119,6 +119,13 @@ BAD_QUEUES: list[tuple[str, dict[str, Any], str]] = [
     ("concurrency too high", {"concurrency": 100001}, "spec.concurrency"),
     ("concurrency as text", {"concurrency": "2"}, "spec.concurrency"),
     ("paused as text", {"paused": "true"}, "spec.paused"),
+    (
+        "a ramp without a rate",
+        {"admission": {"ramp": {}}},
+        "admission.ramp sets resumedPerSecond, newPerSecond or both",
+    ),
+    ("a ramp below nothing", {"admission": {"ramp": {"newPerSecond": -1}}}, "spec.admission.ramp.newPerSecond"),
+    ("a ramp as text", {"admission": {"ramp": {"resumedPerSecond": "fast"}}}, "spec.admission.ramp.resumedPerSecond"),
     ("a field that is not there", {"limit": 2}, "spec.limit"),
 ]
 

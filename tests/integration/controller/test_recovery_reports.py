@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from itertools import pairwise
+from typing import Any
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from controller.recovery.binding import LOCK
 from controller.repositories.places import FENCE, Places
 from controller.telemetry.components import NAMES
 from tests.integration.controller.conftest import OtherController
-from tests.integration.controller.jobs import Jobs
+from tests.integration.controller.jobs import Jobs, condition_of
 from tests.integration.controller.reports import REPORTS, Reports, phases
 from tests.integration.controller.repositories import Repositories
 from tests.integration.controller.running_controller import RunningController
@@ -155,21 +156,41 @@ def test_what_cannot_be_looked_at_degrades_and_heals(
     assert one.metric("holdfast_recovery_report_writes_total") <= 12
 
 
-def test_work_ramps_up_after_a_restart(other_controller: OtherController, jobs: Jobs) -> None:
-    """7.4: jobs that waited start one after the other at first, in their order; without a restart all at once."""
-    one = other_controller({"HOLDFAST_RAMP_NEW_PER_SECOND": "0.5"})
+@pytest.mark.parametrize(
+    ("host", "queue"), [("0.5", {}), ("0", {"admission": {"ramp": {"newPerSecond": 0.5}}})], ids=["host", "queue"]
+)
+def test_work_ramps_up_after_a_restart(
+    other_controller: OtherController, jobs: Jobs, host: str, queue: dict[str, Any]
+) -> None:
+    """7.4: jobs that waited start one after the other at first, in their order; without a restart all at once.
+
+    The queue says why its jobs wait, and that it is over. A queue with a ramp of its own keeps no other one waiting.
+    """
+    one = other_controller({"HOLDFAST_RAMP_NEW_PER_SECOND": host})
     one.start()
     names = [f"waits-{number}" for number in range(4)]
-    jobs.queue("line", paused=True)
+    jobs.queue("line", paused=True, **queue)
+    jobs.queue("other", paused=True)
     jobs.shell("runs", "sleep 60", gracePeriod="1s")
     jobs.running("runs")
     for name in names:
         jobs.create(name, queue="line")
-    jobs.phase(names[-1], "Queued")
+    jobs.create("elsewhere", queue="other")
+    jobs.phase("elsewhere", "Queued")
     one.kill()
-    jobs.patch("line", {"paused": False}, "jobqueues")
+    for name in ("line", "other"):
+        jobs.patch(name, {"paused": False}, "jobqueues")
     one.start()
+    soon(lambda: ramping(jobs, "line") == "True", "the queue says why its jobs wait")
     moments = [datetime.fromisoformat(jobs.finished(name)["status"]["attempt"]["admittedAt"]) for name in names]
     gaps = [(late - early).total_seconds() for early, late in pairwise(moments)]
     assert min(gaps) > 0.3, gaps
     assert gaps == sorted(gaps, reverse=True), gaps
+    soon(lambda: ramping(jobs, "line") == "False", "nobody waits any more")
+    jobs.finished("elsewhere")
+    assert not queue or ramping(jobs, "other") is None
+
+
+def ramping(jobs: Jobs, name: str) -> str | None:
+    condition = condition_of(jobs.get(name, "jobqueues"), "Ramping")
+    return condition["status"] if condition is not None else None
