@@ -35,6 +35,7 @@ from controller.telemetry.health import Health
 from controller.telemetry.metrics import Metrics
 
 AGAIN_SECONDS = 0.5  # between two tries while the API server is away, and two looks for `holdfast adopt`
+NOT_ADOPTABLE = (NEWER, "StateDirectory")  # reasons that `holdfast adopt` does not settle
 LIST_AGAIN_SECONDS = 15.0  # between two LISTs while the directory is not bound
 
 _log = structlog.get_logger("controller.join")
@@ -76,15 +77,15 @@ async def join(
             return Joined(found, listed_at, cpu)
         metrics.set_degraded(found.reason)
         told = _tell(told, health, found.reason, found.message)
-        await _until_adopted(settings)
+        await _until_changed(settings, adoptable=found.reason not in NOT_ADOPTABLE)
 
 
-async def _until_adopted(settings: Settings) -> None:
+async def _until_changed(settings: Settings, *, adoptable: bool) -> None:
     """Wait for a person, for the file system to be mounted, or long enough that the cluster may tell something else."""
     before = _appearance(settings)
     for _ in range(int(LIST_AGAIN_SECONDS / AGAIN_SECONDS)):
         await asyncio.sleep(AGAIN_SECONDS)
-        if adopt_requested(settings.home) or _appearance(settings) != before:
+        if (adoptable and adopt_requested(settings.home)) or _appearance(settings) != before:
             return
 
 

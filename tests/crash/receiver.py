@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 HOOK = "hook"  # name of the Secret, of its users in the jobs
 GONE, HELD = "gone", "held"
-HELD_SECONDS = 60.0
+HELD_SECONDS = 300.0  # more than a try may last
 
 
 class Receiver:
@@ -65,7 +65,8 @@ class Receiver:
             return 410
         if path == HELD:
             self.waiting += 1
-            self._opened.wait(HELD_SECONDS)
+            if not self._opened.wait(HELD_SECONDS):
+                return 503
         elif self.tried[id_] == 1 and len(self.tried) % 2 == 0:
             return 503
         self.taken.append((event["data"]["job"]["name"], id_))

@@ -1,9 +1,9 @@
 """A run that dies in its recovery, again and again: the next start still ends Complete (requirements 7.1, 7.2).
 
 A first controller works until there are objects of all sorts in every state (`start_cases`), and is killed. What
-accidents and people do meanwhile is done: an attempt dies with all its processes, a job is deleted while it runs, a
-Snapshot is asked for, unfinished files lie about. Then starts are killed at the same crossing, counted from the start
-of each process, before one is let go on. When that one's report is Complete, what is held back is let go.
+accidents and people do meanwhile is done: an attempt dies with all its processes, a job is deleted while it runs, and
+a Repository, a Snapshot is asked for, unfinished files lie about. Then starts are killed at the same crossing, counted
+from the start of each process, before one is let go on. When that one's report is Complete, what is held back goes on.
 """
 
 from __future__ import annotations
@@ -15,12 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from controller.errors import HoldfastError
 from controller.executors.process.identity import send
 from controller.executors.process.rundir import RunDir
-from controller.recovery.archive import read
 from controller.recovery.binding import read_identity
-from controller.repositories.places import Places
 from tests.crash import invariants, repositories, start_cases
 from tests.crash.callback_run import (
     deliveries,
@@ -49,9 +46,11 @@ from tests.crash.start_cases import (
     TOLD,
     Gates,
 )
+from tests.crash.start_checks import final, litter, operations_of, wrong_snapshot
 
 KINDS = (*FIRST, *repositories.KINDS, *LATER)
 CONCURRENCY = SLOTS
+UNUSED = "unused"  # a Repository that is deleted
 SNAPSHOT = "before-the-upgrade"
 OLD_REPORT = "start-20250101-000000-000-0000"
 
@@ -88,6 +87,7 @@ class StartRun(RepositoryRun):
 
     def _declare(self) -> None:
         super()._declare()
+        self._world.cluster.create(self._name, _object("Repository", UNUSED, self._remotes.repositories()[1]["spec"]))
         self._world.cluster.secret(self._name, HOOK, key=SECRET)
         controller = self._start("controller-before", 0)
         try:
@@ -99,6 +99,9 @@ class StartRun(RepositoryRun):
         finally:
             controller.kill()
         self._meanwhile()
+
+    def _ask(self) -> None:
+        """Not before the lock is held: this claim is to wait."""
 
     def _missing(self) -> Iterator[str]:
         """What is not yet as it is to be when the starts begin; goes on with what brings it about."""
@@ -127,11 +130,15 @@ class StartRun(RepositoryRun):
             "a dead letter": len(self._settled) == 1,
             "a callback under way": self._receiver.waiting > 0,
             "running jobs": all(self._runs(kind, phases) for kind in (LOST, DOOMED)),
+            "a repository to delete": self._phase("Repository", UNUSED) == "Ready",
             "a preparation under way": len(self._remotes.preparations()) == 1,
             "a lock that is held": self._runs(repositories.FIRST_WRITER, phases),
             "a job to fail": bool(self._gates.fail.exists() or self._runs(RETRY, phases)),
         }
         return [what for what, there in wanted.items() if not there]
+
+    def _phase(self, kind: str, name: str) -> object:
+        return self._world.cluster.all(self._name, kind)[name].get("status", {}).get("phase")
 
     def _runs(self, kind: str, phases: Mapping[str, str | None]) -> bool:
         return phases.get(kind) == "Running" and bool(read_ledger(self.facts.ledgers / self._named(kind)))
@@ -139,9 +146,6 @@ class StartRun(RepositoryRun):
     def _submit(self, cases: Sequence[Case]) -> None:
         later = LATER if not self.facts.uids else ()
         super()._submit([case for case in cases if case.name.partition("-")[2] not in later])
-
-    def _ask(self) -> None:
-        """Not before the lock is held: this claim is to wait."""
 
     def _named(self, kind: str) -> str:
         return next(name for name in self.facts.uids if name.partition("-")[2] == kind)
@@ -154,17 +158,21 @@ class StartRun(RepositoryRun):
         self._doomed = self.facts.uids[doomed]
         cluster.delete(self._name, "BatchJob", doomed)
         self.facts.cases = [case for case in self.facts.cases if case.name != doomed]
+        unused = cluster.all(self._name, "Repository")[UNUSED]["metadata"]["uid"]
+        cluster.delete(self._name, "Repository", UNUSED)
         cluster.create(self._name, _object("Snapshot", SNAPSHOT, {}))
         identity = read_identity(home)
         assert identity is not None
         spec = {"stateId": identity.state_id, "startId": str(uuid4())}
         cluster.create(self._name, _object("RecoveryReport", OLD_REPORT, spec))
-        self._litter, long_ago = [*_litter(home)], time.time() - AGED_SECONDS
+        self._litter, long_ago = [*litter(home)], time.time() - AGED_SECONDS
         for path in self._litter:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"half of wh")
             os.utime(path, (long_ago, long_ago))
         age_leftovers(home)
+        self._litter += operations_of(home, unused)
+        assert self._litter[-1].is_dir(), f"no operation of {UNUSED} is kept"
 
     def _lose(self, attempt: str) -> None:
         """Supervisor, recorder and command die at once: nobody is left to tell."""
@@ -233,24 +241,8 @@ class StartRun(RepositoryRun):
         yield from (f"{path} is left" for path in self._litter if path.exists())
         yield from (f"{path} of a deleted job is left" for path in home.glob(f"runs/{self._doomed}.*"))
         yield from (f"process {pid} of a deleted job is left" for pid in invariants.processes({self._doomed}))
-        yield from self._wrong_snapshot(home / "snapshots")
-
-    def _wrong_snapshot(self, directory: Path) -> Iterator[str]:
-        status = self._world.cluster.all(self._name, "Snapshot")[SNAPSHOT].get("status", {})
-        if status.get("phase") != "Complete":
-            yield f"the Snapshot is {status.get('phase')}: {status.get('message')}"
-            return
-        files = sorted(map(str, directory.iterdir()))
-        if files != [status["location"]]:
-            yield f"{directory} holds {files}, not only {status['location']}"
-        try:
-            manifest = read.verify(Path(status["location"]))
-        except (HoldfastError, OSError) as error:
-            yield f"the archive cannot be read: {error}"
-            return
-        counted = sum(count for _, count in manifest.counts)
-        if (manifest.id, counted) != (status["archiveId"], status["total"]):
-            yield f"the archive is {manifest.id} with {counted} objects, recorded is {status}"
+        snapshot = self._world.cluster.all(self._name, "Snapshot")[SNAPSHOT]
+        yield from wrong_snapshot(snapshot, home / "snapshots")
 
     def _reports(self) -> dict[str, str]:
         """Results of the starts of this run by the names of their reports, oldest first."""
@@ -260,33 +252,7 @@ class StartRun(RepositoryRun):
         return {name: _result(found[name]) for name in sorted(own)}
 
     def _final(self) -> Object:
-        """What is recorded when all is over, without what differs from run to run; see `Run`."""
-        of = {kind: self._world.cluster.all(self._name, kind) for kind in _RECORDED}
-        return {
-            f"{kind} {name}": {field: each.get("status", {}).get(field) or None for field in _RECORDED[kind]}
-            for kind, objects in of.items()
-            for name, each in objects.items()
-        } | {
-            f"Callback of {each['spec']['job']['name']} {each['spec']['event']}": each["status"]["phase"]
-            for each in self._world.cluster.all(self._name, "Callback").values()
-        }
-
-
-_RECORDED = {
-    "BatchJob": ("phase", "losses", "failures", "reason"),
-    "JobQueue": ("running", "pending"),
-    "Repository": ("phase",),
-    "RepositoryLock": ("phase",),
-    "Snapshot": ("phase",),
-}
-
-
-def _litter(home: Path) -> Iterator[Path]:
-    """What killed writers leave, and an outcome whose operation is gone."""
-    yield home / f"identity.json.tmp.{uuid4().hex[:16]}"
-    yield home / "quarantine" / f"exit.json.tmp.{uuid4().hex[:16]}"
-    yield Places(home).result(f"{uuid4()}.1")
-    yield home / "spool" / "packed"
+        return final(self._world.cluster, self._name)
 
 
 def _object(kind: str, name: str, spec: Object) -> Object:

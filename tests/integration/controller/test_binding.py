@@ -167,7 +167,6 @@ def test_unreadable_run_directories(other_controller: OtherController, jobs: Job
     soon(told, "/readyz says so")
     assert one.metric('holdfast_degraded{reason="StateDirectory"}') == 1
     adopt(one)
-    soon(lambda: one.readyz()[0] == 503, "it cannot be adopted")
     assert one.alive and same_process(command) and place.read_text() == "no directory"
     assert jobs.get("runs")["status"]["attempt"]["state"] == "Running"
     place.unlink()
