@@ -94,9 +94,12 @@ class App:
         async with await connecting as api:
             more = (OrphanPages(self._desk),)
             server = Server(self._settings, base.health, base.metrics, self._queue_rows, self._pages.all(), more)
+            # One that stands by is ready, one that does not know yet whether it can work is not.
+            base.health.readiness("kinds", lambda: "it is not known yet whether the API server has the kinds")
             await server.start()
             try:
                 self._fits = await unless(self._stopping, check_served(api)) or False
+                base.health.readiness("kinds", None)
                 async with candidacy(base, api) as lease:
                     await self._lead(api, lease)
             finally:
