@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -64,6 +65,20 @@ async def test_a_silent_leader_is_waited_for(make: Make) -> None:
     assert DURATION * (1 - 1 / 6) <= took < DURATION + REQUEST + 2
     with pytest.raises(LeaseLost, match="b holds it"):
         await asyncio.wait_for(first.keep(), DURATION)
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_the_clock_of_another_machine_says_nothing(make: Make, client: Api, hours: int) -> None:
+    """10.5, "clock skew between replicas": what the holder wrote as its time is neither too old nor too new for us."""
+    first, second = make("a"), make("b")
+    await asyncio.wait_for(first.acquire(), 5)
+    skewed = (datetime.now(UTC) + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    times = {"renewTime": skewed, "acquireTime": skewed}
+    await client.patch("Lease", "default", first.name, {"spec": times})
+    began = time.monotonic()
+    await asyncio.wait_for(second.acquire(), DURATION + REQUEST + 10)
+    assert time.monotonic() - began >= DURATION + REQUEST - 0.1, "seen unchanged for all of its duration"
+    second.check()
 
 
 async def test_who_cannot_renew_gives_up_in_time(make: Make, client: Api) -> None:
