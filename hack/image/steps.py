@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 NAME = "holdfast.local/holdfast"
 USER = 10001
+JOBS = 1000  # USER of controller/executors/pod/manifest.py: their workspaces are made by this image
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,11 @@ STEPS: tuple[Step, ...] = (
         ("python3-minimal", f"libpython{PYTHON}-stdlib", "ca-certificates", "git", "openssh-client", "tini"),
     ),
     Run(
-        "a user without rights; git and ssh want one that has a name",
+        "users without rights, ours and the one of jobs in Pods; git and ssh want one that has a name",
         f"groupadd --gid {USER} holdfast && "
         f"useradd --uid {USER} --gid {USER} --home-dir {STATE} --no-create-home --shell /usr/sbin/nologin holdfast && "
+        f"groupadd --gid {JOBS} job && "
+        f"useradd --uid {JOBS} --gid {JOBS} --home-dir /tmp --no-create-home --shell /usr/sbin/nologin job && "
         f"install -d -o {USER} -g {USER} -m 0700 {STATE}",
     ),
     Run(

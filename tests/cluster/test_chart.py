@@ -37,6 +37,7 @@ UNUSED: dict[Call, str] = {
         ("holdfast.dev", kind, "get"): "after a write that met a conflict, and when a re-check finds it newer"
         for kind in KINDS
     },
+    ("holdfast.dev", "batchjobs", "get"): "whether the owner of what is left over is gone",
     ("", "events", "get"): "when an Event of that name is there, of an earlier controller",
     ("", "events", "patch"): "when the same is told again",
     ("", "events", "list"): "why a Job has no Pod: a quota, an admission webhook",

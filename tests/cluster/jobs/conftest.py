@@ -27,6 +27,7 @@ def pods_controller(
         "HOLDFAST_EXECUTORS": "Pod",
         "HOLDFAST_POD_OUTPUT": str(directory / "kept"),
         "HOLDFAST_START_TIMEOUT_SECONDS": "12",
+        "HOLDFAST_GIT_SCHEMES": "http,ssh",
     }
     if cluster.node is not None or "HOLDFAST_TEST_IMAGE" in os.environ:
         settings["HOLDFAST_WORKSPACE_IMAGE"] = request.getfixturevalue("operator_image")

@@ -16,7 +16,7 @@ from tests.integration.controller.jobs import Jobs, uid_of
 from tests.integration.controller.repositories import Repositories
 from tests.integration.controller.running_controller import RunningController
 from tests.integration.repositories.homes import Upstream
-from tests.integration.repositories.servers import Web, serve
+from tests.integration.repositories.servers import Web, serve, sshd
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -130,3 +130,20 @@ def test_the_controller_is_killed_in_the_middle(
     selector = f"--selector=holdfast.dev/job-uid={uid}"
     eventually_sync(lambda: not pods_of(kubectl, uid), 60, "the Pod is gone")
     assert len(json.loads(kubectl("get", "jobs", selector, "--output=json").stdout)["items"]) == 1
+
+
+def test_ssh(
+    controller: RunningController, jobs: Jobs, tmp_path: Path, node: Node, operator_image: str, kubectl: Kubectl
+) -> None:
+    """3.7: key and known hosts are the Repository's; the job's user has a name in the image, which ssh asks for."""
+    made = Upstream.make(tmp_path / "shop")
+    head = made.commit({"file": "one\n"})
+    repositories = Repositories(jobs, tmp_path)
+    with sshd(tmp_path / "sshd", node.host_address) as server:
+        jobs.secret("remote", sshKey=server.key, knownHosts=server.known_hosts)
+        repositories.declare("shop", server.url(made.bare), credentialsRef={"name": "remote"})
+        repositories.wait("shop", "Ready")
+        uid = start(jobs, operator_image, "by-ssh", "git rev-parse HEAD; id -u; cat /proc/[0-9]*/environ; ls -aR /tmp")
+        jobs.finished("by-ssh", "Succeeded")
+    printed(controller, uid, f"{head}\n1000\n".encode())
+    assert b"PRIVATE KEY" not in kept(controller, uid)

@@ -147,13 +147,14 @@ class Sshd:
     """A running sshd.
 
     Args:
-        port: on 127.0.0.1.
+        address, port: where it listens.
         known_hosts: line with its host key.
         key: private key that it accepts.
         other_key: one that it does not.
         other_host: a line with a host key that is not its.
     """
 
+    address: str
     port: int
     known_hosts: str
     key: str
@@ -162,11 +163,11 @@ class Sshd:
 
     def url(self, path: Path) -> str:
         """Of a repository."""
-        return f"ssh://root@127.0.0.1:{self.port}{path}"
+        return f"ssh://root@{self.address}:{self.port}{path}"
 
 
 @contextlib.contextmanager
-def sshd(directory: Path) -> Iterator[Sshd]:
+def sshd(directory: Path, address: str = "127.0.0.1") -> Iterator[Sshd]:
     """A real sshd with keys of its own until the end of the block; the test does not go on without one."""
     need_root()
     program = need("sshd")
@@ -174,34 +175,35 @@ def sshd(directory: Path) -> Iterator[Sshd]:
     for name in ("host", "other_host", "user", "other_user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True, timeout=30)
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    port = _free_port()
+    port = _free_port(address)
     config = directory / "config"
     config.write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {directory}/host\nPidFile none\nStrictModes no\n"
+        f"Port {port}\nListenAddress {address}\nHostKey {directory}/host\nPidFile none\nStrictModes no\n"
         f"AuthorizedKeysFile {directory}/user.pub\nPasswordAuthentication no\nUsePAM no\nPermitRootLogin yes\n"
     )
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen([program, "-D", "-e", "-f", config], stderr=log, env={"PATH": os.environ["PATH"]})
     try:
-        eventually_sync(lambda: _listens(port), what="sshd listens")
+        eventually_sync(lambda: _listens(address, port), what="sshd listens")
         yield Sshd(
+            address,
             port,
-            f"[127.0.0.1]:{port} {(directory / 'host.pub').read_text()}",
+            f"[{address}]:{port} {(directory / 'host.pub').read_text()}",
             (directory / "user").read_text(),
             (directory / "other_user").read_text(),
-            f"[127.0.0.1]:{port} {(directory / 'other_host.pub').read_text()}",
+            f"[{address}]:{port} {(directory / 'other_host.pub').read_text()}",
         )
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _free_port() -> int:
+def _free_port(address: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])
 
 
-def _listens(port: int) -> bool:
+def _listens(address: str, port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((address, port)) == 0
