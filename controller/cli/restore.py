@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import tempfile
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from controller.errors import HoldfastError
 from controller.settings import Settings
 
 if TYPE_CHECKING:
+    from controller.decisions.audit_line import Line
     from controller.recovery.archive.manifest import Manifest
     from controller.recovery.restore.report import Report
     from controller.recovery.restore.run import Options
@@ -66,7 +69,8 @@ def restore(archive: str, dry_run: bool, conflict: str, kubeconfig: Path | None,
             _introduce(archive, manifest)
             host = Host(identity.state_id if identity is not None else "", socket.gethostname())
             options = Options(conflict == "replace", dry_run, settings.runs, host)
-            report = asyncio.run(_run(kubeconfig or _usual(), path, manifest, options))
+            with _told(settings, archive, manifest, dry_run) as told:
+                report = told.report = asyncio.run(_run(kubeconfig or _usual(), path, manifest, options))
             if audit_to is not None and not dry_run:
                 _say_audit(read.extract_audit(path, audit_to), audit_to)
     except HoldfastError as error:
@@ -74,6 +78,37 @@ def restore(archive: str, dry_run: bool, conflict: str, kubeconfig: Path | None,
     _show(report, dry_run)
     if report.failed:
         raise Failure(f"{len(report.failed)} objects were not restored; the rest is. Mend it and run the same again")
+
+
+@dataclass
+class _Told:
+    report: Report | None = None
+
+
+@contextmanager
+def _told(settings: Settings, archive: str, manifest: Manifest, dry_run: bool) -> Iterator[_Told]:
+    """Begin and end in the audit journal of the controller on this machine, where there is one (9.3)."""
+    from controller.decisions.audited_acts import restore_began, restore_ended
+    from controller.telemetry.audit import say_beside
+
+    def say(line: Line) -> None:
+        try:
+            if not dry_run:
+                say_beside(settings, line)
+        except OSError as error:
+            note(f"the audit journal could not be written: {error}")
+
+    told, total = _Told(), sum(count for _, count in manifest.counts)
+    say(restore_began(manifest.id, f"{archive}: {total} objects of {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC"))
+    try:
+        yield told
+    except BaseException as error:
+        reason, text = (error.reason, error.message) if isinstance(error, HoldfastError) else ("Interrupted", "")
+        say(restore_ended(manifest.id, reason, text))
+        raise
+    if told.report is not None:
+        failed = "NotAllRestored" if told.report.failed else ""
+        say(restore_ended(manifest.id, failed, told.report.summary()))
 
 
 def _usual() -> Path | None:

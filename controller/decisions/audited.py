@@ -18,12 +18,13 @@ from controller.api.kind import Kind
 from controller.api.model import Model
 from controller.api.repository import Repository, RepositoryStatus
 from controller.api.repositorylock import RepositoryLock, RepositoryLockStatus
+from controller.api.snapshot import Snapshot, SnapshotPhase, SnapshotStatus
 from controller.decisions.audit_line import Category, Line
 from controller.decisions.audited_locks import NameOf, claim_lines, grant_lines
 from controller.decisions.status import finished
 
 # Kinds that others bring; their own `status.phase` is what is told of them.
-CATEGORIES = {"RecoveryReport": Category.RECOVERY, "Snapshot": Category.SNAPSHOT}
+CATEGORIES = {"RecoveryReport": Category.RECOVERY}
 
 
 def recorded(old: Kind, status: Model, job_name: NameOf) -> tuple[Line, ...]:
@@ -46,6 +47,8 @@ def recorded(old: Kind, status: Model, job_name: NameOf) -> tuple[Line, ...]:
             return tuple(_callback(old, status))
         case JobQueue(), JobQueueStatus():
             return tuple(_queue(old, status))
+        case Snapshot(), SnapshotStatus():
+            return tuple(_snapshot(old, status))
     return tuple(_any(old, status))
 
 
@@ -193,6 +196,15 @@ def _queue(queue: JobQueue, new: JobQueueStatus) -> Iterator[Line]:
     before, after = is_true(queue.status.conditions, "Paused"), is_true(new.conditions, "Paused")
     if before != after:
         yield line(queue, Category.QUEUE, "Paused" if after else "Resumed", reason="SpecPaused")
+
+
+def _snapshot(snapshot: Snapshot, new: SnapshotStatus) -> Iterator[Line]:
+    if new.phase is snapshot.status.phase:
+        return
+    phases = {"old": _value(snapshot.status.phase), "new": _value(new.phase)}
+    text = f"{new.total} objects, {new.bytes} bytes in {new.location}" if new.phase is SnapshotPhase.COMPLETE else ""
+    message = text or new.message or new.location
+    yield line(snapshot, Category.SNAPSHOT, attempt=new.tries or None, message=message, **phases)
 
 
 def _any(old: Kind, new: Model) -> Iterator[Line]:

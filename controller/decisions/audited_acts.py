@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from controller.api.batchjob import BatchJob
+from controller.api.snapshot import Snapshot
 from controller.decisions.audit_line import Category, Line
 from controller.decisions.plan import Action, Launch, Release, Stop, Supervise, Void
 from controller.errors import HoldfastError
@@ -85,6 +86,38 @@ def removed(sort: str, name: str, proof: str) -> Line:
         proof: why it belongs to nobody.
     """
     return Line(Category.ORPHAN, "Removed", "Orphan", "", name, reason=sort, message=proof)
+
+
+def archive_removed(snapshot: Snapshot, reason: str) -> Line:
+    """Retention removed a Snapshot with its archive.
+
+    Args:
+        reason: TooOld or TooMany.
+    """
+    meta, text = snapshot.metadata, snapshot.status.location
+    kind = snapshot.names.kind
+    return Line(Category.SNAPSHOT, "Removed", kind, meta.namespace, meta.name, meta.uid, reason=reason, message=text)
+
+
+def restore_began(archive: str, message: str) -> Line:
+    """`holdfast restore` is about to write its first object; killed before its end, no other line follows.
+
+    Args:
+        archive: its id.
+        message: where it is from, and what is in it.
+    """
+    return Line(Category.SNAPSHOT, "RestoreBegan", "Archive", "", archive, message=message)
+
+
+def restore_ended(archive: str, failed: str, message: str) -> Line:
+    """It is over.
+
+    Args:
+        failed: why not all of it was restored, in CamelCase; "" where all of it was.
+        message: counts, or the error.
+    """
+    new = "Failed" if failed else "Done"
+    return Line(Category.SNAPSHOT, "RestoreEnded", "Archive", "", archive, new=new, reason=failed, message=message)
 
 
 def recovered(report: str, result: str, counts: str) -> Line:

@@ -211,10 +211,14 @@ def expired(snapshots: Sequence[Snapshot], keep: int, keep_for: timedelta, now: 
         for place, each in enumerate(over):
             if (good and place == 0) or each.spec.keep:
                 continue
-            old = each.status.finished_at is not None and now - each.status.finished_at > keep_for
-            if old or place >= keep:
+            if too_old(each, keep_for, now) or place >= keep:
                 gone.add(each.key)
     return frozenset(gone - _last_scheduled(snapshots))
+
+
+def too_old(snapshot: Snapshot, keep_for: timedelta, now: datetime) -> bool:
+    """Whether its age alone has retention remove it."""
+    return snapshot.status.finished_at is not None and now - snapshot.status.finished_at > keep_for
 
 
 def _last_scheduled(snapshots: Sequence[Snapshot]) -> frozenset[Key]:

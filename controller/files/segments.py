@@ -6,7 +6,8 @@
 
 Promises: a reader never sees half of a rotation, and of a crash at most one torn line, which a newline ends before the
 next one. Nothing is fsynced but a compressed segment before its original goes: SIGKILL loses no line that was appended,
-a power cut may lose the last seconds. One writer at a time; reading is in `segment_reader`.
+a power cut may lose the last seconds. One writer at a time, and whoever appends a line beside it (`append_beside`);
+reading is in `segment_reader`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from controller.files.atomic import fsync_directory, remove_stale_temps, temp_na
 PLAIN, COMPRESSED = ".jsonl", ".jsonl.zst"
 STAMP = "%Y%m%dT%H%M%S%fZ"
 LEVEL = 3  # of zstandard: 200 MB/s, a twelfth of the size
+TRIES_BESIDE = 3
 AGAIN_SECONDS = 60.0  # until a rotation or compression that failed is tried again
 
 _STAMPED = re.compile(r"-(\d{8}T\d{12}Z)\.jsonl(\.zst)?$")
@@ -73,6 +75,40 @@ def ended_at(stamp: str) -> datetime:
     return datetime.strptime(stamp, STAMP).replace(tzinfo=UTC)
 
 
+def append_beside(directory: Path, name: str, line: bytes) -> None:
+    """Append one line while another process may be the writer: by one write, into the file that is live after it too.
+
+    A line that was written while the file was set aside is written again: twice rather than not at all.
+
+    Args:
+        line: ends with a newline.
+
+    Raises:
+        OSError: it is not written, or not wholly.
+    """
+    live = directory / f"{name}{PLAIN}"
+    for _ in range(TRIES_BESIDE):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(live, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            write_all(fd, line)
+            if _is(live, fd):
+                return
+        finally:
+            os.close(fd)
+    raise OSError(f"{live} is set aside again and again")
+
+
+def _is(path: Path, fd: int) -> bool:
+    """Whether `path` names the open file."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    own = os.fstat(fd)
+    return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
+
+
 class SegmentWriter:
     """The writing end; every method may wait for the disk, none raises OSError.
 
@@ -117,7 +153,7 @@ class SegmentWriter:
     # --- the live file
 
     def _open(self, now: datetime) -> int:
-        if self._fd is not None and not self._is_live(self._fd):
+        if self._fd is not None and not _is(self._live, self._fd):
             self.close()  # somebody removed or replaced it
         if self._fd is None:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -128,14 +164,6 @@ class SegmentWriter:
             self._began = _first_time(self._fd) or now
             self._tend_at = now
         return self._fd
-
-    def _is_live(self, fd: int) -> bool:
-        try:
-            there = self._live.stat()
-        except FileNotFoundError:
-            return False
-        own = os.fstat(fd)
-        return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
 
     def _write(self, fd: int, data: bytes) -> tuple[int, str]:
         whole, written = b"\n" + data if self._torn else data, 0

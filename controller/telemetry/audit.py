@@ -20,7 +20,7 @@ from pathlib import Path
 import structlog
 
 from controller.decisions.audit_line import Category, Line
-from controller.files.segments import Appended, Bounds, SegmentWriter
+from controller.files.segments import Appended, Bounds, SegmentWriter, append_beside
 from controller.settings import Settings
 from controller.telemetry.audit_metrics import AuditMetrics
 
@@ -166,6 +166,19 @@ def open_journal(settings: Settings, metrics: AuditMetrics) -> AuditJournal:
         int(settings.min_free_bytes * GIVE_WAY),
     )
     return AuditJournal(SegmentWriter(journal_directory(settings.home), NAME, bounds), metrics)
+
+
+def say_beside(settings: Settings, line: Line) -> None:
+    """Write a line of another process than the controller, which may run meanwhile, into its journal.
+
+    Nothing is written where there is no state directory: no controller works on this machine.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    if settings.audit and settings.home.is_dir():
+        data = f"{_encode(line.to_json(_now()))}\n".encode("ascii")
+        append_beside(journal_directory(settings.home), NAME, data)
 
 
 def journal_directory(home: Path) -> Path:

@@ -17,7 +17,7 @@ from controller.api.repository_use import LockMode
 from controller.cli.audit import CATEGORIES, DIRECTORY, NAME
 from controller.decisions import audited, status
 from controller.decisions.audit_line import MAX_MESSAGE, Category, Line
-from controller.decisions.audited_acts import acted, acted_on_orphan
+from controller.decisions.audited_acts import acted, acted_on_orphan, archive_removed, restore_began, restore_ended
 from controller.decisions.audited_locks import release_lines
 from controller.decisions.holders import Gone
 from controller.decisions.observed import Evidence, ExitRecord, Observation
@@ -25,6 +25,7 @@ from controller.decisions.plan import Launch, Release, Stop, Supervise
 from controller.errors import Transient
 from controller.telemetry import audit
 from tests.unit.builders import START, job
+from tests.unit.snapshot_builders import snapshot
 
 ALIVE = Observation(Evidence.ALIVE, started_at=START)
 
@@ -146,6 +147,31 @@ def test_actions_say_what_they_failed_with() -> None:
     orphan = acted_on_orphan("0b1e.3", Release(3, False), "Gone")
     assert short(orphan) == ("orphan", "Release", "", "Done", "OwnerGone", 3)
     assert (orphan.kind, orphan.uid) == ("Attempt", "0b1e")
+
+
+def test_the_life_of_a_snapshot() -> None:
+    """Requirements 7.10, 9.3: begun, made with what is in it, or failed with the reason; then removed by retention."""
+    running = snapshot(phase="Running", tries=1, location="/b/a.zst")
+    made = snapshot(phase="Complete", tries=1, location="/b/a.zst", total=7, bytes=99)
+    failed = snapshot(phase="Failed", tries=1, message="no room")
+    (began,) = audited.recorded(snapshot(phase="Pending"), running.status, lambda _: "")
+    assert short(began) == ("snapshot", "Recorded", "Pending", "Running", "", 1) and began.message == "/b/a.zst"
+    (ended,) = audited.recorded(running, made.status, lambda _: "")
+    assert (ended.new, ended.message) == ("Complete", "7 objects, 99 bytes in /b/a.zst")
+    (broken,) = audited.recorded(running, failed.status, lambda _: "")
+    assert (broken.new, broken.message) == ("Failed", "no room")
+    assert audited.recorded(made, made.status, lambda _: "") == ()
+    removed = archive_removed(made, "TooOld")
+    assert short(removed) == ("snapshot", "Removed", "", "", "TooOld", None) and removed.message == "/b/a.zst"
+
+
+def test_a_restore_begins_and_ends() -> None:
+    """Requirements 7.10, 9.3: which archive, and what came of it."""
+    assert short(restore_began("1f3a", "7 objects")) == ("snapshot", "RestoreBegan", "", "", "", None)
+    assert short(restore_ended("1f3a", "", "7 created")) == ("snapshot", "RestoreEnded", "", "Done", "", None)
+    assert short(restore_ended("1f3a", "Interrupted", "")) == (
+        "snapshot", "RestoreEnded", "", "Failed", "Interrupted", None
+    )  # fmt: skip
 
 
 def test_a_line_is_bounded_and_says_when_in_utc() -> None:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controller.files.segment_reader import SegmentReader
-from controller.files.segments import Bounds, SegmentWriter, stamps
+from controller.files.segments import Bounds, SegmentWriter, append_beside, stamps
 from tests.disks import small_disk
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -51,6 +51,17 @@ def test_lines_come_back_in_order_over_rotations(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.zst"))) >= 3
     assert not [path for path in tmp_path.iterdir() if ".tmp." in path.name]
     assert read(tmp_path) == list(range(100))
+
+
+def test_a_line_of_somebody_else_is_among_them(tmp_path: Path) -> None:
+    """Requirement 9.3: a command appends beside the writer, or where nobody writes; none is lost."""
+    append_beside(tmp_path, "audit", numbered(0, 1))
+    writer = SegmentWriter(tmp_path, "audit", SMALL)
+    for number in range(1, 100, 2):
+        assert writer.append(numbered(number, 1), START + timedelta(seconds=number)).lost == 0
+        append_beside(tmp_path, "audit", numbered(number + 1, 1))
+    writer.close()
+    assert read(tmp_path) == list(range(100 + 1))
 
 
 def test_rotated_by_age_of_its_first_line(tmp_path: Path) -> None:

@@ -38,6 +38,12 @@ class Report:
     ended: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
+    def summary(self) -> str:
+        """All kinds together in one sentence."""
+        total = sum(self.counts.values(), Counter[Outcome]())
+        told = [f"{count} {outcome}" for outcome, count in sorted(total.items())]
+        return ", ".join([*told, f"{len(self.suspended)} jobs came back suspended"])
+
     def count(self, kind: str, outcome: Outcome, name: str = "", why: str = "") -> None:
         """Count one object; `name` is namespace/name."""
         self.counts.setdefault(kind, Counter())[outcome] += 1

@@ -11,7 +11,8 @@ import structlog
 
 from controller.api.keys import Key
 from controller.api.snapshot import Snapshot, SnapshotPhase
-from controller.decisions.snapshot import NotTaken, Seen, Taken, decide, expired, is_good, location_of
+from controller.decisions.audited_acts import archive_removed
+from controller.decisions.snapshot import NotTaken, Seen, Taken, decide, expired, is_good, location_of, too_old
 from controller.errors import Terminal, Transient, Waiting
 from controller.kube.errors import NotFound
 from controller.kube.events import Reference
@@ -165,6 +166,9 @@ class SnapshotReconciler:
         except (OSError, Terminal) as error:
             raise Transient("ArchiveNotRemoved", f"{location}: {error}") from error
         _log.info("removed by retention", snapshot=str(snapshot.key), location=location)
+        keep_for = timedelta(hours=self._settings.snapshot_keep_hours)
+        old = too_old(snapshot, keep_for, self._parts.now())
+        self._parts.audit.say_once(archive_removed(snapshot, "TooOld" if old else "TooMany"))
         try:
             await self._parts.api.delete(*snapshot.key, meta.uid)
         except NotFound:

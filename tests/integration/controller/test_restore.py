@@ -296,6 +296,9 @@ def test_snapshot_wipe_restore(
         jobs.http.delete(f"{GROUP}/{jobs.namespace}/{plural}").raise_for_status()
     Restore(controller.home, plane.kubeconfig)(status["location"])
     controller.start()
+    lines = [json.loads(line) for line in (controller.home / "audit" / "audit.jsonl").read_text().splitlines()]
+    told = [line for line in lines if line["name"] == status["archiveId"]]
+    assert [line["event"] for line in told] == ["RestoreBegan", "RestoreEnded"] and told[1]["to"] == "Done"
     back = {name: jobs.finished(f"done-{name}", "Succeeded") for name in range(3)}
     assert all(each["status"]["attempt"]["exitCode"] == 0 for each in back.values())
     assert jobs.get("held")["status"]["phase"] == "Suspended"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -138,6 +139,14 @@ def test_the_schedule_and_retention(
     soon(tidy, "only the newest two and the schedule's last one are left")
     assert not Path(locations["a"]).exists() and Path(locations["b"]).exists()
     assert Path(kept["status"]["location"]).exists()
+    soon(lambda: told(controller.home) >= {("a", "Complete"), ("a", "Removed")}, "the audit journal tells of both")
     # Deleting the object leaves the backup.
     jobs.http.delete(f"{GROUP}/{jobs.namespace}/{SNAPSHOTS}/b").raise_for_status()
     assert Path(locations["b"]).exists()
+
+
+def told(home: Path) -> set[tuple[str, str]]:
+    """Name, and new phase or event, of each line about Snapshots in the audit journal."""
+    lines = [json.loads(line) for line in (home / "audit" / "audit.jsonl").read_text().splitlines()]
+    mine = [line for line in lines if line["category"] == "snapshot"]
+    return {(line["name"], line.get("to", line["event"])) for line in mine}
