@@ -17,10 +17,11 @@ from controller.recovery.chores import (
 from controller.recovery.upkeep import Chore
 from controller.settings import Settings
 
-EACH_TICK, ONCE = 0.0, float("inf")
+EACH_TICK = 0.0
 DISK_SECONDS = 5.0
 REMEMBER_SECONDS = 30.0
 ORPHAN_SECONDS = 600.0
+QUARANTINE_SECONDS = 3600.0
 SCHEDULE_SECONDS = 5.0
 RETENTION_SECONDS = 60.0
 FAILURES_SECONDS = 60.0
@@ -32,7 +33,7 @@ def chores(works: Works, settings: Settings) -> tuple[Chore, ...]:
     """For `Upkeep`."""
     parts, ownerless, home = works.parts, works.ownerless, settings.home
     return (
-        Chore("temps", ONCE, partial(tidy_quarantine, home)),
+        Chore("quarantine", QUARANTINE_SECONDS, partial(tidy_quarantine, home, parts.metrics.integrity)),
         Chore("adopt", EACH_TICK, partial(follow_adopt, home, ownerless)),
         Chore("corrupt objects", EACH_TICK, CorruptObjects(parts).tell),
         Chore("disk", DISK_SECONDS, works.disk.look),

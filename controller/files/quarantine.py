@@ -1,23 +1,40 @@
 """Where what is damaged goes: `$HOLDFAST_HOME/quarantine/<name>.<time>`, with `<name>.<time>.reason` beside it (7.5).
 
-Promises: nothing is lost, nothing is overwritten, and the reason is durable before the thing is moved. Whether
-something is damaged, and whether it may be moved at all, is decided by who reads it. A person looks, and removes it.
-Only the standard library may be imported here.
+Promises: nothing is overwritten, and the reason is durable before the thing is moved. Whether something is damaged, and
+whether it may be moved at all, is decided by who reads it. A person looks, and removes it; what nobody removes is kept
+within BOUNDS, the oldest goes first, the newest of its kind never. Only the standard library may be imported here.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from controller.files.atomic import fsync_directory, write_atomic
+from controller.files.usage import disk_usage
 
 DIRECTORY = "quarantine"
 REASON = ".reason"
 _DANGLING_SECONDS = 600.0
+
+
+COLLECTIONS = ("runs", "operations", "results")  # directories whose entries are all of one kind
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much is kept: so many things, bytes of disk, and for so long. Whichever is reached first counts."""
+
+    count: int = 200
+    bytes: int = 1024**3
+    seconds: float = 90 * 86400.0
+
+
+BOUNDS = Bounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +44,12 @@ class Aside:
     path: Path
     reason: str
     since: float
+
+    @property
+    def kind(self) -> str:
+        """What it is one of: a state file by its name, an entry of a collection by that."""
+        was = Path(self.reason.partition(": ")[0])
+        return was.parent.name if was.parent.name in COLLECTIONS else was.name
 
 
 def set_aside(home: str | os.PathLike[str], path: str | os.PathLike[str], reason: str) -> Path | None:
@@ -75,6 +98,36 @@ def entries(home: str | os.PathLike[str]) -> Iterator[Aside]:
         target = reason.with_name(reason.name.removesuffix(REASON))
         if os.path.lexists(target):
             yield Aside(target, reason.read_text(errors="replace").strip(), reason.stat().st_mtime)
+
+
+def keep_within(home: str | os.PathLike[str], now: float, bounds: Bounds = BOUNDS) -> list[Aside]:
+    """Remove what is too old or too much, the oldest first; the newest of each kind stays. Returns what was removed.
+
+    The reason goes last, so that what a crash interrupts is found and gone on with.
+
+    Args:
+        now: seconds since the epoch.
+
+    Raises:
+        OSError: something could not be read or removed; the rest is left for the next time.
+    """
+    there = list(entries(home))
+    newest = {each.kind: each for each in there}.values()  # of each kind the last one
+    sizes = {each.path: disk_usage(str(each.path)) for each in there}
+    count, total, removed = len(there), sum(sizes.values()), []
+    for each in there:
+        if count <= bounds.count and total <= bounds.bytes and now - each.since <= bounds.seconds:
+            break
+        if each in newest:
+            continue
+        if each.path.is_dir() and not each.path.is_symlink():
+            shutil.rmtree(each.path)
+        else:
+            each.path.unlink(missing_ok=True)
+        Path(f"{each.path}{REASON}").unlink(missing_ok=True)
+        count, total = count - 1, total - sizes[each.path]
+        removed.append(each)
+    return removed
 
 
 def remove_dangling(home: str | os.PathLike[str], now: float) -> list[str]:

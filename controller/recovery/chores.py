@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from controller.api.keys import API_VERSION, Key
 from controller.api.names import KINDS
 from controller.decisions.binding import Identity
 from controller.errors import HoldfastError
-from controller.files.quarantine import remove_dangling
+from controller.files.quarantine import keep_within, remove_dangling
 from controller.kube.errors import OlderEtcd
 from controller.kube.events import Reference
 from controller.kube.store import Store
@@ -26,6 +27,7 @@ from controller.reconcile.workers import Workers
 from controller.reconcile.workqueue import LOW
 from controller.recovery.binding import adopt_requested, adopted, write_identity
 from controller.recovery.recovery import Recovery
+from controller.telemetry.integrity import Integrity
 from controller.telemetry.metrics import DEGRADED_REASONS
 
 TELL_AGAIN_SECONDS = 1800.0  # Events live for an hour
@@ -84,10 +86,12 @@ class CorruptObjects:
             self._parts.events.record(Reference(API_VERSION, *key, aside.uid), "Warning", "Invalid", text)
 
 
-def tidy_quarantine(home: Path) -> None:
-    """Remove the reasons of what was never moved."""
+async def tidy_quarantine(home: Path, integrity: Integrity) -> None:
+    """Remove the reasons of what was never moved, and what is more than quarantine keeps."""
     try:
-        remove_dangling(home, time.time())
+        await asyncio.to_thread(remove_dangling, home, time.time())
+        for aside in await asyncio.to_thread(keep_within, home, time.time()):
+            integrity.removed(str(aside.path), aside.reason)
     except OSError as error:
         _log.error("cannot tidy up the state directory", path=str(error.filename), error=str(error))
 

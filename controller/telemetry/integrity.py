@@ -25,6 +25,10 @@ class Integrity(Registered):
         self._told: Callable[[str], None] = lambda path: None
         self._checked: dict[str, int] = {}  # sort of file -> how many there are
         self.quarantined_files = self._counter("holdfast_quarantined_files_total", "Damaged files that were set aside.")
+        self.quarantine_removed = self._counter(
+            "holdfast_quarantine_removed_total",
+            "What had been set aside and was removed again: too old, or too much in quarantine.",
+        )
         self.corrupt_ratio = self._gauge(
             "holdfast_corrupt_ratio",
             "Share of objects and state files that are damaged or were set aside.",
@@ -45,6 +49,11 @@ class Integrity(Registered):
         self._note(path, reason)
         self.quarantined_files.inc()
         _log.error("set aside in quarantine", path=path, reason=reason)
+
+    def removed(self, path: str, reason: str) -> None:
+        """What had been set aside was removed, as too much was there or it was too old."""
+        self.quarantine_removed.inc()
+        _log.warning("removed from quarantine", path=path, reason=reason)
 
     def damaged(self, path: str, reason: str) -> None:
         """A damaged file stays where it is: who it belongs to decides."""

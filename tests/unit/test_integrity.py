@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from controller.executors.process.records import Attempt, Exit, NewerRecordError
 from controller.files import quarantine
 from controller.files.versions import MIGRATIONS, NewerVersion, current, known
 from controller.recovery.binding import read_identity, write_identity
+from controller.recovery.chores import tidy_quarantine
 from controller.recovery.clean_stop import mark_clean_stop
 from controller.recovery.integrity import check_files, check_runs
 from controller.repositories.facts import Damaged, MirrorFacts, Newer, format_facts, read_mirror
@@ -197,3 +199,55 @@ def test_quarantine_survives_a_kill_between_reason_and_move(tmp_path: Path) -> N
     assert quarantine.remove_dangling(tmp_path, dangling.stat().st_mtime + 60) == []
     assert quarantine.remove_dangling(tmp_path, dangling.stat().st_mtime + 601) == [str(dangling)]
     assert quarantine.set_aside(tmp_path, tmp_path / "x", "again") is None
+
+
+def filled(home: Path, *names: str) -> list[str]:
+    """Set these aside one after the other, a day between two; the names that are in quarantine then."""
+    for age, name in enumerate(reversed(names)):
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.parent.name == "runs":
+            path.mkdir()
+            (path / "output.log").write_bytes(b"x" * 8192)
+        else:
+            path.write_bytes(b"x" * 8192)
+        moved = quarantine.set_aside(home, path, "why: because")
+        assert moved is not None
+        then = LATE - (age + 1) * DAY
+        os.utime(f"{moved}{quarantine.REASON}", (then, then))
+    return left(home)
+
+
+def left(home: Path) -> list[str]:
+    return [aside.path.name.rpartition(".")[0] for aside in quarantine.entries(home)]
+
+
+LATE, DAY = 2_000_000_000.0, 86400.0
+WIDE = quarantine.Bounds(1000, 1024**3, 1000 * DAY)
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [replace(WIDE, count=3), replace(WIDE, bytes=4 * 8192 - 1), replace(WIDE, seconds=2.5 * DAY)],
+    ids=["count", "bytes", "age"],
+)
+def test_quarantine_is_bounded(tmp_path: Path, bounds: quarantine.Bounds) -> None:
+    """7.5: by number, bytes and age; the oldest goes first with its reason, the newest of its kind never."""
+    names = ("identity.json", "runs/a.1", "runs/b.1", "stopped.json", "runs/c.1")
+    assert filled(tmp_path, *names) == ["identity.json", "a.1", "b.1", "stopped.json", "c.1"]
+    assert quarantine.keep_within(tmp_path, LATE, WIDE) == []
+    removed = quarantine.keep_within(tmp_path, LATE, bounds)
+    assert [aside.path.name.rpartition(".")[0] for aside in removed] == ["a.1", "b.1"]
+    assert left(tmp_path) == ["identity.json", "stopped.json", "c.1"]
+    assert len(list((tmp_path / quarantine.DIRECTORY).iterdir())) == 6
+    assert quarantine.keep_within(tmp_path, LATE, bounds) == []
+
+
+async def test_what_quarantine_lets_go_is_counted(tmp_path: Path) -> None:
+    """7.5: whoever looks for something that was set aside finds that it was removed."""
+    filled(tmp_path, "runs/a.1", "runs/b.1")
+    for reason in (tmp_path / quarantine.DIRECTORY).glob("*.reason"):
+        os.utime(reason, (1.0, 1.0))
+    registry = CollectorRegistry()
+    await tidy_quarantine(tmp_path, Integrity(registry))
+    assert registry.get_sample_value("holdfast_quarantine_removed_total") == 1 and len(left(tmp_path)) == 1
