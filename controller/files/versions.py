@@ -2,8 +2,8 @@
 
 A file's `version` rises only where a field changes its meaning; readers ignore fields that they do not know. An older
 version is migrated step by step when it is read, and never written back for that alone. A newer one is refused: what it
-means is not guessed at, and it is not overwritten. The fence has no version: a shell script reads it, so its form is
-fixed. Only the standard library may be imported here.
+means is not guessed at, and it is not overwritten. The fence is text, as a shell script reads it too, and carries a
+checksum: see there. Only the standard library may be imported here.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ MIGRATIONS: Mapping[str, Mapping[int, Callable[[Value], Value]]] = {
     "result": {},
     "mirror.json": {},
     "holdfast.json": {},
+    "fence": {1: _as_it_is},
 }
 
 

@@ -1,19 +1,30 @@
 """The fence of a mirror: the tokens of those who hold the lock and may push, and the hook that asks for them (5.5).
 
-`fence` is one text file, so that it is replaced as a whole: `max <largest token ever>`, then one token a line. The hook
-reads it in the state `prepared`, when the refs are locked. It binds jobs that behave: one with our uid could bypass it.
+`fence` is one text file, so that it is replaced as a whole:
+
+    version 2
+    max <largest token ever>
+    <token>                     of each holder that may push
+    sum <CRC-32 of all before>  in the letters a to p: who looks for the largest number finds none in it
+
+The hook reads it in the state `prepared`, when the refs are locked, and looks for a line that is its token; it minds no
+other line. Version 1 had neither the first nor the last one. Every later version ends in the same checksum, so that a
+newer one is told from a damaged one. It binds jobs that behave: one with our uid could bypass it.
 Only the standard library may be imported here.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from controller.files.atomic import fsync_directory, write_atomic
+from controller.files.versions import NewerVersion, known
 from controller.repositories.places import FENCE
 from controller.repositories.refs import HEADS, ref_files
 
@@ -38,11 +49,17 @@ class Fence:
 
 
 def read_fence(repository: Path) -> Fence:
-    """The fence in the directory of a Repository; raises OSError where it is there and cannot be read."""
+    """The fence in the directory of a Repository.
+
+    Raises:
+        OSError: it is there and cannot be read, or a newer version of Holdfast wrote it.
+    """
     try:
         return _parse((repository / FENCE).read_bytes())
     except FileNotFoundError:
         return Fence()
+    except NewerVersion as error:
+        raise OSError(errno.EPROTONOSUPPORT, str(error), str(repository / FENCE)) from error
 
 
 def write_fence(repository: Path, pushers: Iterable[int], max_token: int = 0) -> Fence:
@@ -60,17 +77,23 @@ def write_fence(repository: Path, pushers: Iterable[int], max_token: int = 0) ->
         What the file says now.
 
     Raises:
-        OSError: the old content stays.
+        OSError: the old content stays; a newer version's is not overwritten.
     """
     tokens = frozenset(pushers)
-    known = read_fence(repository)
-    fence = Fence(tokens, max(known.max_token, max_token, *tokens, 0))
-    if fence == known and (repository / FENCE).exists():
+    before = read_fence(repository)
+    fence = Fence(tokens, max(before.max_token, max_token, *tokens, 0))
+    if fence == before and (repository / FENCE).exists():
         return fence
     repository.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lines = [f"max {fence.max_token}", *(str(token) for token in sorted(tokens))]
-    write_atomic(repository / FENCE, "".join(f"{line}\n" for line in lines).encode("ascii"))
+    lines = [f"version {known(FENCE)}", f"max {fence.max_token}", *(str(token) for token in sorted(tokens))]
+    write_atomic(repository / FENCE, sealed("".join(f"{line}\n" for line in lines).encode("ascii")))
     return fence
+
+
+def sealed(content: bytes) -> bytes:
+    """`content`, which ends with a newline, and the line with its checksum."""
+    letters = "".join(chr(ord("a") + int(digit, 16)) for digit in f"{zlib.crc32(content):08x}")
+    return b"%ssum %s\n" % (content, letters.encode("ascii"))
 
 
 def locked_refs(mirror: Path) -> list[str]:
@@ -101,8 +124,15 @@ def install_hook(mirror: Path) -> None:
 
 
 def _parse(data: bytes) -> Fence:
+    version = re.match(rb"version (\d{1,9})\n", data)
+    whole, _, _ = data.rpartition(b"sum ")
+    sound = version is None or data == sealed(whole)
+    if version is not None and sound and int(version[1]) > known(FENCE):
+        raise NewerVersion(int(version[1]), known(FENCE))
+    if version is not None:
+        data = (whole if sound else data)[version.end() :]
     text = data.decode("ascii", "replace")
     numbers = [int(word) for word in re.findall(r"\d{1,18}", text)]
-    if re.fullmatch(r"max \d{1,18}\n(\d{1,18}\n)*", text) is None:
+    if not sound or re.fullmatch(r"max \d{1,18}\n(\d{1,18}\n)*", text) is None:
         return Fence(max_token=max(numbers, default=0), damaged=True)
     return Fence(frozenset(numbers[1:]), numbers[0])

@@ -23,7 +23,7 @@ from controller.recovery.chores import tidy_quarantine
 from controller.recovery.clean_stop import mark_clean_stop
 from controller.recovery.integrity import check_files, check_runs
 from controller.repositories.facts import Damaged, MirrorFacts, Newer, format_facts, read_mirror
-from controller.repositories.fence import read_fence, write_fence
+from controller.repositories.fence import Fence, read_fence, sealed, write_fence
 from controller.repositories.places import Places
 from controller.repositories.results import Reason, Result, write_result
 from controller.telemetry.integrity import Integrity
@@ -62,7 +62,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 def applies(sort: str, damage: str) -> bool:
-    """A run directory is closed by its own mode, not by each file's; a fence has no version."""
+    """A run directory is closed by its own mode, not by each file's; a newer fence is below, as it is no JSON."""
     if FILES[sort][0].startswith(("runs/", "operations/")) and damage in ("wrong owner", "writable by all"):
         return False
     return (sort, damage) != ("fence", "newer version")
@@ -186,6 +186,43 @@ def test_a_damaged_fence_keeps_its_largest_token(home: Path) -> None:
     fence.write_bytes(b"max 41\n4\ngarb")
     check_files(home, Integrity(CollectorRegistry()))
     assert read_fence(fence.parent).max_token == 41
+
+
+def test_a_byte_that_flips_in_a_fence_is_seen(tmp_path: Path) -> None:
+    """5.5, 7.5: no token is let in and none is forgotten for it: whatever flips, it is damaged."""
+    write_fence(tmp_path, [4, 5], max_token=41)
+    content = (tmp_path / "fence").read_bytes()
+    for place in range(len(content)):
+        for bit in range(8):
+            changed = content[place] ^ (1 << bit)
+            (tmp_path / "fence").write_bytes(content[:place] + bytes([changed]) + content[place + 1 :])
+            seen = read_fence(tmp_path)
+            assert seen.damaged and not seen.tokens, (place, bit)
+
+
+def test_a_fence_of_before_versions_is_read_and_left_alone(tmp_path: Path) -> None:
+    """7.5: an older version is migrated when read, and not written back for that alone; a change writes the new one."""
+    (tmp_path / "fence").write_bytes(b"max 41\n4\n5\n")
+    assert read_fence(tmp_path) == Fence(frozenset({4, 5}), 41)
+    write_fence(tmp_path, [4, 5])
+    assert (tmp_path / "fence").read_bytes() == b"max 41\n4\n5\n"
+    assert write_fence(tmp_path, [5]) == read_fence(tmp_path) == Fence(frozenset({5}), 41)
+    assert (tmp_path / "fence").read_bytes() == sealed(b"version 2\nmax 41\n5\n")
+
+
+async def test_a_newer_fence_is_refused_and_not_overwritten(home: Path) -> None:
+    """7.5, issue 6: whatever it says; one that only looks newer, as a byte flipped, is damaged."""
+    fence = home / "repositories/ns/shop/fence"
+    newer = sealed(b"version 3\nmax 41\nholder 4\n")
+    fence.write_bytes(newer)
+    for use in (lambda: read_fence(fence.parent), lambda: write_fence(fence.parent, [7])):
+        with pytest.raises(OSError, match="newer version of Holdfast"):
+            use()
+    integrity = await check(home)
+    assert "newer version" in integrity.problems[str(fence)] and fence.read_bytes() == newer
+    assert list(quarantine.entries(home)) == []
+    fence.write_bytes(newer.replace(b"4", b"5"))
+    assert read_fence(fence.parent) == Fence(frozenset(), 51, damaged=True)
 
 
 def test_quarantine_survives_a_kill_between_reason_and_move(tmp_path: Path) -> None:
