@@ -15,7 +15,7 @@ T = TypeVar("T")
 POLL_SECONDS = 0.05
 
 
-async def eventually(condition: Callable[[], T | Awaitable[T]], timeout: float = 10.0, what: str = "") -> T:
+async def eventually(condition: Callable[[], T | Awaitable[T]], timeout: float = 60.0, what: str = "") -> T:
     """Call `condition` until it returns something true.
 
     An AssertionError that it raises counts as false and is shown when the time is over.
@@ -45,7 +45,7 @@ async def eventually(condition: Callable[[], T | Awaitable[T]], timeout: float =
         await asyncio.sleep(POLL_SECONDS)
 
 
-def eventually_sync(condition: Callable[[], T], timeout: float = 10.0, what: str = "") -> T:
+def eventually_sync(condition: Callable[[], T], timeout: float = 60.0, what: str = "") -> T:
     """The same for tests without an event loop."""
     deadline = time.monotonic() + timeout
     while True:

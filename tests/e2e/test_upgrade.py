@@ -91,7 +91,7 @@ class Load:
 def built_by(installed: Installed) -> str:
     """The version that the running controller says it is."""
     url = json.loads((installed.home / "http.json").read_bytes())["url"]
-    lines = httpx.get(f"{url}/metrics", timeout=10, trust_env=False).text.splitlines()
+    lines = httpx.get(f"{url}/metrics", timeout=60, trust_env=False).text.splitlines()
     return next(line for line in lines if line.startswith("holdfast_build_info{"))
 
 

@@ -141,7 +141,7 @@ class Scenario:
         if seen.evidence is Evidence.ENDED:
             assert seen.exit is not None and seen.exit.code in (7, 137), f"{spec.job}: {seen}"
             assert runs == 1 or seen.exit.code == 137, f"{spec.job} ended with {seen.exit.code} and did not run"
-        await eventually(lambda: not marked(spec), timeout=2, what=f"no process of {spec.job}, its recorder included")
+        await eventually(lambda: not marked(spec), what=f"no process of {spec.job}, its recorder included")
         await self.executor.launch(spec)
         assert (await self.settle(spec, again=True)).evidence is seen.evidence
         assert self.runs(spec) == runs, f"{spec.job} ran again after its end"

@@ -26,14 +26,14 @@ class Objects:
     def create(self, plural: str, body: dict[str, Any]) -> dict[str, Any]:
         return dict(
             self._api.create_namespaced_custom_object(
-                **self._where, plural=plural, body=body, field_validation="Strict", _request_timeout=10
+                **self._where, plural=plural, body=body, field_validation="Strict", _request_timeout=60
             )
         )
 
     def patch(self, plural: str, name: str, change: dict[str, Any]) -> dict[str, Any]:
         return dict(
             self._api.patch_namespaced_custom_object(
-                **self._where, plural=plural, name=name, body=change, field_validation="Strict", _request_timeout=10
+                **self._where, plural=plural, name=name, body=change, field_validation="Strict", _request_timeout=60
             )
         )
 
@@ -45,7 +45,7 @@ class Objects:
                 name=name,
                 body={"status": status},
                 field_validation="Strict",
-                _request_timeout=10,
+                _request_timeout=60,
             )
         )
 
@@ -58,7 +58,7 @@ class Objects:
 
     def get(self, plural: str, name: str) -> dict[str, Any]:
         return dict(
-            self._api.get_namespaced_custom_object(**self._where, plural=plural, name=name, _request_timeout=10)
+            self._api.get_namespaced_custom_object(**self._where, plural=plural, name=name, _request_timeout=60)
         )
 
 
@@ -81,7 +81,7 @@ def wait_established(extensions: client.ApiextensionsV1Api) -> None:
     wanted = {path.stem + ".holdfast.dev" for path in CRDS.glob("*.yaml")}
     end = time.monotonic() + LIMIT
     while True:
-        items = extensions.list_custom_resource_definition(_request_timeout=10).items
+        items = extensions.list_custom_resource_definition(_request_timeout=60).items
         ready = {
             item.metadata.name
             for item in items

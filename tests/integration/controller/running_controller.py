@@ -107,7 +107,7 @@ class RunningController:
         """Status and JSON of a page that wants the token."""
         url = json.loads((self.home / "http.json").read_bytes())["url"]
         token = {"Authorization": f"Bearer {(self.home / 'token').read_text()}"}
-        answer = httpx.get(url + path, headers=token, timeout=10, trust_env=False)
+        answer = httpx.get(url + path, headers=token, timeout=60, trust_env=False)
         return answer.status_code, answer.json()
 
     def metric(self, name: str) -> float:

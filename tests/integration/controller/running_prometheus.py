@@ -82,7 +82,7 @@ class RunningPrometheus:
 
     def _get(self, path: str, **parameters: str) -> Any:
         try:
-            answer = httpx.get(f"{self.url}{path}", params=parameters, timeout=10, trust_env=False)
+            answer = httpx.get(f"{self.url}{path}", params=parameters, timeout=60, trust_env=False)
         except httpx.HTTPError as error:
             raise AssertionError(str(error)) from error
         assert answer.status_code == 200, answer.text

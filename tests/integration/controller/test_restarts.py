@@ -176,7 +176,7 @@ users: [{name: u, user: {}}]
     one = other_controller({"HOLDFAST_KUBECONFIG": str(tmp_path / "kubeconfig")})
     one.spawn()
     soon(lambda: one.readyz()[0] == 503 and "Unreachable" in one.readyz()[1], "it says what it lacks")
-    assert one.terminate(timeout=10) == 0
+    assert one.terminate(timeout=60) == 0
 
 
 def test_second_controller_on_the_same_state_directory(controller: RunningController, tmp_path: Path) -> None:

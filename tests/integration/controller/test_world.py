@@ -162,7 +162,7 @@ def test_full_disk(other_controller: OtherController, jobs: Jobs, disk: Path, tm
 
 
 def remount(path: Path, mode: str) -> None:
-    subprocess.run([need("mount"), "-o", f"remount,{mode}", path], check=True, timeout=10)
+    subprocess.run([need("mount"), "-o", f"remount,{mode}", path], check=True, timeout=60)
 
 
 def test_read_only_state_directory(other_controller: OtherController, jobs: Jobs, disk: Path, tmp_path: Path) -> None:
@@ -172,16 +172,16 @@ def test_read_only_state_directory(other_controller: OtherController, jobs: Jobs
     uid = uid_of(jobs.shell("runs", f"until [ -e {tmp_path}/go ]; do sleep 0.1; done; exit 8"))
     jobs.running("runs")
     # Descriptors open for writing would refuse the remount: the same answer, EROFS, by a bind mount over the files.
-    subprocess.run([need("mount"), "--bind", disk, disk], check=True, timeout=10)
+    subprocess.run([need("mount"), "--bind", disk, disk], check=True, timeout=60)
     try:
-        subprocess.run([need("mount"), "-o", "remount,bind,ro", disk], check=True, timeout=10)
+        subprocess.run([need("mount"), "-o", "remount,bind,ro", disk], check=True, timeout=60)
         soon(lambda: shut_for(one, "StateDirectory"), "admission is shut")
         jobs.create("new")
         jobs.phase("new", "Queued")
         (tmp_path / "go").touch()
         soon(lambda: not processes_of(uid), "the job has ended")
     finally:
-        subprocess.run([need("umount"), "-l", disk], check=True, timeout=10)
+        subprocess.run([need("umount"), "-l", disk], check=True, timeout=60)
     status = jobs.finished("runs", "Failed")["status"]["attempt"]
     assert (status["number"], status["exitCode"]) == (1, 8)
     jobs.finished("new", "Succeeded")

@@ -177,7 +177,7 @@ async def test_the_audit_log_knows_us_by_our_name(client: Api, namespace: str, p
             if (entry.get("objectRef") or {}).get("namespace") == namespace
         )
 
-    await eventually(seen, 10)
+    await eventually(seen)
 
 
 async def test_ready_is_asked_of_the_server(client: Api) -> None:

@@ -70,7 +70,7 @@ def test_state_is_the_owners_alone(home: UserHome) -> None:
 
 def test_servers_listen_on_loopback_only(home: UserHome) -> None:
     """Requirement 6.4 in spirit: nothing of the local control plane is reachable from outside; etcd not even by TCP."""
-    listening = subprocess.run(["ss", "-Hltnp"], check=False, capture_output=True, text=True, timeout=10).stdout
+    listening = subprocess.run(["ss", "-Hltnp"], check=False, capture_output=True, text=True, timeout=60).stdout
     pids = home.pids()
     for name in COMPONENTS:
         lines = [line for line in listening.splitlines() if f"pid={pids[name]}," in line]

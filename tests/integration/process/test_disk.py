@@ -62,7 +62,7 @@ async def test_run_directory_deleted_under_way(host: Host) -> None:
     supervisor = host.run(spec).read_supervisor()
     process = host.run(spec).read_process()
     assert supervisor is not None and process is not None
-    await asyncio.to_thread(subprocess.run, ["rm", "-r", host.run(spec).path], check=True, timeout=10)
+    await asyncio.to_thread(subprocess.run, ["rm", "-r", host.run(spec).path], check=True, timeout=60)
     seen = await host.executor.observe(spec.attempt)
     assert seen.evidence is Evidence.UNKNOWN and "is gone" in seen.message
     after = ProcessExecutor(host.runs, "state-1", 5.0)

@@ -150,7 +150,7 @@ def test_the_hook_in_other_shells(home: Home, shell: str) -> None:
             check=False,
             text=True,
             capture_output=True,
-            timeout=10,
+            timeout=60,
         )
         assert done.returncode == status, done.stderr
 

@@ -150,7 +150,7 @@ def test_an_interrupt_ends_the_build_and_the_next_run_goes_on(tmp_path: Path, fa
     process = run_binaries(tmp_path)
     pid = int(eventually_sync(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()) or 0)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run it again" in said
     eventually_sync(lambda: not Path(f"/proc/{pid}").exists())
@@ -188,7 +188,7 @@ def release_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         monkeypatch.setattr(download, "ETCD_RELEASES", f"{base}/etcd")
         yield root
         server.shutdown()
-        thread.join(10)
+        thread.join(60)
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
