@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
