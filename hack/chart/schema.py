@@ -24,6 +24,7 @@ OF_THE_CHART = frozenset(
         "http_host",
         "http_port",
         "pod_output",
+        "workspace_image",
         "job_home",
         "callback_proxy",
     )
