@@ -57,7 +57,13 @@ def weather(installed: Release, shared: Path, seconds: float, capsys: pytest.Cap
             print(f"\nkills: seed {SEED}", file=sys.stderr, flush=True)
         violations = storm.run(seconds)
     with capsys.disabled():
-        print(f"\nkills: {storm.summary()}; {len(violations)} violations", file=sys.stderr, flush=True)
+        print(
+            f"\nkills: {storm.summary()}; {len(violations)} violations",
+            *violations,
+            sep="\n",
+            file=sys.stderr,
+            flush=True,
+        )
     assert not violations, "\n".join([f"seed {SEED}", *violations])
 
 
