@@ -90,6 +90,8 @@ def test_disruptions_are_losses(reason: str) -> None:
 WAITS: list[tuple[str, Object, Object | None, str, bool]] = [
     ("just made", job(), None, "", True),
     ("held by an outside queue", job(suspend=True), None, "Suspended", True),
+    ("taken back by an outside queue", job(suspend=True), pod("Pending", deleted=1), "Suspended", True),
+    ("deleted before it began", job(), pod("Pending", deleted=1), "", True),
     ("unschedulable", job(), pod("Pending", None, {"type": "PodScheduled", "status": "False",
      "reason": "Unschedulable", "message": "0/1 nodes"}), "Unschedulable", True),
     ("being created", job(), pod("Pending", waits("ContainerCreating")), "", True),

@@ -59,16 +59,18 @@ def _with_pod(job: JobView | None, pod: PodView, now: datetime) -> Observation:
             "not confirm it; if the node is gone for good, delete it or taint it out-of-service"
         )
         return Observation(Evidence.UNKNOWN, message=text, executor=POD, supervised=True)
-    stopping = pod.gone_by is not None or job is None or job.stopped is not None or job.deleting
-    if pod.began or stopping or job is None:
+    deleted = pod.gone_by is not None
+    ends = job is None or job.stopped is not None or job.deleting or (job.finished and deleted)
+    if pod.began or ends or job is None:
         return Observation(
             Evidence.ALIVE,
             started_at=pod.running_since or (pod.terminated.started_at if pod.terminated else None),
-            stop_requested=stopping,
+            stop_requested=ends or deleted,
             supervised=True,
             host=pod.node,
             executor=POD,
         )
+    # Also where it is being deleted: an outside queue that takes a place away deletes a Pod that had not begun.
     return pending(job, pod)
 
 
