@@ -46,7 +46,7 @@ def test_take_list_and_restore(
     assert "nothing was written" in restore(holdfast, location, "--dry-run")
     said = restore(holdfast, location)
     assert f"{holdfast.namespace}/nightly" in said
-    assert "holdfast.dev/restored-suspended=" in said
+    assert "holdfast resume --restored --all-namespaces" in said
     assert holdfast("describe", "nightly").stdout
 
 
