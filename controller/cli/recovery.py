@@ -7,25 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+from pydantic.alias_generators import to_camel
 
 from controller.cli import tables, view
 from controller.cli.session import Failure, Session, complete_names, with_session
+from controller.telemetry.recovery_metrics import OUTCOMES
 
 Object = dict[str, Any]
 
 SHOW = "show"  # no report is called so: their names begin with start-
-COUNTS = (
-    "recovered",
-    "reattached",
-    "resumed",
-    "restarted",
-    "lost",
-    "failed",
-    "corrupt",
-    "orphaned",
-    "needingDecision",
-    "restored",
-)
+COUNTS = tuple(to_camel(each) for each in OUTCOMES)
 
 
 @click.command()

@@ -14,20 +14,11 @@ from controller.api.batchjob_status import BatchJobStatus
 from controller.decisions.observed import Observation
 from controller.decisions.recovery import outcomes
 from controller.decisions.restore import came_back_suspended
+from controller.telemetry import recovery_metrics
 
 NAMES = 20  # of each outcome that a report lists
 RESTORED = "restored"
-OUTCOMES = (
-    "recovered",
-    "reattached",
-    "resumed",
-    "restarted",
-    "lost",
-    "failed",
-    "corrupt",
-    "needing_decision",
-    RESTORED,
-)
+OUTCOMES = tuple(each for each in recovery_metrics.OUTCOMES if each != "orphaned")  # those are counted by sort
 ORPHANED = "orphaned:"  # followed by the sort, one of controller.telemetry.metrics.ORPHANS
 
 
