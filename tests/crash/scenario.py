@@ -300,7 +300,7 @@ def age_leftovers(home: Path, *, supervisors_too: bool = False) -> None:
     """
     then = time.time() - AGED_SECONDS
     half_built = home.glob("runs/.*") if supervisors_too else ()
-    places = ("*", "runs/*/*", "operations/*/*", "results/*", "repositories/*/*/*", "snapshots/*")
+    places = ("*", "runs/*/*", "operations/*/*", "results/*", "repositories/*/*/*", "snapshots/*", "quarantine/*")
     for path in (*(path for place in places for path in _glob(home, place)), *half_built):
         with suppress(FileNotFoundError):  # a supervisor at work renamed its own
             if is_temp_name(path.name):
