@@ -61,6 +61,8 @@ def test_default(helm: Path) -> None:
     env = env_of(found)
     assert (env["HOLDFAST_EXECUTORS"], env["HOLDFAST_LEADER_ELECTION"]) == ("Pod", "true")
     assert "HOLDFAST_POD_OUTPUT" not in env
+    assert [*env].index("POD_UID") < [*env].index("HOLDFAST_CONTAINER")  # or it is not expanded
+    assert env["HOLDFAST_CONTAINER"] == f"$(POD_UID)/{pod_of(found)['containers'][0]['name']}"
     pod = pod_of(found)
     assert {each["topologyKey"] for each in pod["topologySpreadConstraints"]} == {
         "kubernetes.io/hostname",

@@ -19,6 +19,8 @@ from tests.cluster.release import CHART, NAME, NAMESPACE, Call, Release
 from tests.eventually import eventually_sync
 from tests.integration.controller.jobs import Jobs, uid_of
 from tests.integration.controller.sinks import SECRET
+from tests.integration.repositories.homes import Upstream
+from tests.integration.repositories.servers import Web, serve
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -209,6 +211,24 @@ def became(jobs: Jobs, plural: str, name: str, phase: str) -> None:
         return True
 
     eventually_sync(look, 60, f"{name} is {phase}")
+
+
+def test_the_container_restarts_in_the_middle_of_a_clone(installed: Release, jobs: Jobs, tmp_path: Path) -> None:
+    """5.2, 3.3: the clone ended with the container's first process; with one replica the same Pod goes on, anew."""
+    Upstream.make(tmp_path / "cut-off").commit({"file": "one\n"})
+    installed.kubectl("scale", f"deployment/{NAME}", "--replicas=1")
+    eventually_sync(lambda: list(installed.pods()) == [installed.leader()], TAKE_OVER_SECONDS, "one is left and leads")
+    leader = installed.leader()
+    with serve(Web(tmp_path, hang=True), installed.node.host_address) as web:
+        jobs.make("repositories", "Repository", "cut-off", spec={"url": f"{web.url}/cut-off/remote.git"})
+        became(jobs, "repositories", "cut-off", "Cloning")
+        eventually_sync(lambda: web.requests, 60, "the clone waits for the server")
+        installed.kubectl("exec", leader, "--", "python3", "-c", KILL_ALL, check=False)
+        web.hang = False
+        became(jobs, "repositories", "cut-off", "Ready")
+    assert [*installed.pods()] == [leader]
+    installed.kubectl("scale", f"deployment/{NAME}", "--replicas=2")
+    installed.settled()
 
 
 def test_uninstall_keeps_what_is_the_users(installed: Release, jobs: Jobs) -> None:

@@ -9,7 +9,7 @@ import os
 from typing import Literal
 
 from controller.executors.base import LaunchSpec
-from controller.executors.process.identity import boot_id, machine_id
+from controller.executors.process.identity import boot_id, container, machine_id
 from controller.executors.process.records import Attempt
 from controller.executors.process.tree import MARKER
 
@@ -47,6 +47,7 @@ def attempt_record(
         output_bytes=limits.output_bytes,
         created_at=now,
         annotations=dict(spec.annotations),
+        container=container(),
     )
 
 

@@ -114,6 +114,16 @@ def pid_namespace() -> int:
     return os.stat("/proc/self/ns/pid").st_ino
 
 
+@cache
+def container() -> str:
+    """Which container of which Pod this is, whichever instance of it: the chart's HOLDFAST_CONTAINER; "" elsewhere.
+
+    The kubelet starts a container again only when the instance before has ended, and with the first process of a PID
+    namespace the kernel ends all others (pid_namespaces(7)). So what an earlier instance started is over.
+    """
+    return os.environ.get("HOLDFAST_CONTAINER", "")
+
+
 def parse_stat(text: bytes) -> Stat:
     """Parse /proc/<pid>/stat: after the last ')', as the name in parentheses may hold spaces and parentheses.
 

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from controller.decisions.observed import Evidence, ExitRecord, Observation
-from controller.executors.process.identity import Stat, Verdict, boot_id, compare, machine_id
-from controller.executors.process.records import Exit, NewerRecordError, Process, RecordError
+from controller.executors.process.identity import Stat, Verdict, boot_id, compare, container, machine_id, pid_namespace
+from controller.executors.process.records import Attempt, Exit, NewerRecordError, Process, RecordError
 from controller.executors.process.rundir import RunDir, is_locked
 from controller.executors.process.sweeping import scope_without_records
 from controller.executors.process.tree import Scope, marker, members, scan
@@ -146,7 +146,16 @@ def _look(run: RunDir, state_id: str) -> Look:
         return _ended(run, base, record, process, story, stop)
     if process is None:
         return Look(replace(base, evidence=Evidence.LAUNCHING))
+    if verdict is Verdict.UNKNOWN and _went_with_container(attempt, process) and not _recorder_lock_held(run):
+        message = "the container that it ran in has ended, with all processes in it"
+        return Look(replace(base, evidence=Evidence.GONE, message=message), process)
     return _running(run, base, process, verdict)
+
+
+def _went_with_container(attempt: Attempt, process: Process) -> bool:
+    """Whether it ran in an earlier instance of this very container: see `identity.container`."""
+    then, now = process.recorder, (boot_id(), container())
+    return bool(now[1]) and (then.boot, attempt.container) == now and then.pid_namespace != pid_namespace()
 
 
 def _base(run: RunDir, process: Process | None, stop: Mapping[str, object] | None, supervised: bool) -> Observation:

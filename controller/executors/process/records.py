@@ -39,6 +39,7 @@ class Attempt:
         id: `<job uid>.<number>`.
         state_id: of the state directory that launched it.
         machine, boot: where and when the directory was built.
+        container: `identity.container` of who built it.
         argv, env, cwd: as execve wants them; `cwd` is absolute.
         secret_names: environment variables whose values come over the supervisor's stdin.
         deadline_seconds, grace_seconds, memory_bytes, cpu, open_files, output_bytes: the limits; None means none.
@@ -63,6 +64,7 @@ class Attempt:
     output_bytes: int = 1024**3
     created_at: float = 0.0
     annotations: dict[str, str] = field(default_factory=dict)
+    container: str = ""
 
     def to_bytes(self) -> bytes:
         """The file's content."""
@@ -92,6 +94,7 @@ class Attempt:
             output_bytes=read.integer("output_bytes"),
             created_at=read.number("created_at"),
             annotations=read.mapping("annotations"),
+            container=read.optional_string("container"),
         )
 
 

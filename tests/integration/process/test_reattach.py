@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 
 from controller.decisions.observed import Evidence
+from controller.executors.base import AttemptId
 from controller.executors.process.executor import ProcessExecutor
+from controller.executors.process.identity import container
 from controller.executors.process.rundir import RunDir, is_locked
 from tests.integration.process.attempts import Host, until
+from tests.needs import need_root
 
 
 async def test_reattach_from_a_fresh_executor(host: Host) -> None:
@@ -50,7 +53,7 @@ from controller.executors.process.executor import ProcessExecutor
 
 async def main():
     executor = ProcessExecutor(Path(sys.argv[1]), "state-1", 5.0)
-    command = ["/bin/sh", "-c", "echo begun; sleep 1; exit 7"]
+    command = ["/bin/sh", "-c", f"echo begun; sleep {sys.argv[2]}; exit 7"]
     await executor.launch(LaunchSpec(AttemptId("outlive", 1), "default", "outlive", command))
     print("launched", flush=True)
     await asyncio.sleep(60)
@@ -63,7 +66,7 @@ asyncio.run(main())
 def controller(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process group of its own with an executor that launched the attempt outlive.1."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _CONTROLLER, str(tmp_path / "runs")],
+        [sys.executable, "-c", _CONTROLLER, str(tmp_path / "runs"), "1"],
         cwd=Path(__file__).parents[3],
         stdout=subprocess.PIPE,
         start_new_session=True,
@@ -85,6 +88,48 @@ async def test_supervisors_outlive_the_group_that_started_them(controller: subpr
     await until(lambda: not is_locked(run.file("lock")), what="the supervisor's end")
     record = run.read_exit()
     assert record is not None and record.code == 7
+
+
+def _instance(host: Host, container: str) -> subprocess.Popen[bytes]:
+    """That controller as a container has it."""
+    need_root()
+    command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-c", _CONTROLLER]
+    environment = {**os.environ, "HOLDFAST_CONTAINER": container}
+    arguments = [str(host.runs), "60"]
+    return subprocess.Popen(
+        [*command, *arguments], cwd=Path(__file__).parents[3], env=environment, stdout=subprocess.PIPE
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "evidence"),
+    [
+        ("pod-1/controller", "pod-1/controller", Evidence.GONE),
+        ("pod-1/controller", "pod-2/controller", Evidence.UNKNOWN),
+        ("pod-1/controller", "", Evidence.UNKNOWN),
+        ("", "", Evidence.UNKNOWN),
+    ],
+)
+async def test_another_instance_of_a_container(
+    host: Host, monkeypatch: pytest.MonkeyPatch, before: str, now: str, evidence: Evidence
+) -> None:
+    """3.3, 5.2: what an earlier instance of this very container started ended with it; of any other nothing is known.
+
+    The first instance is a PID namespace of its own, whose first process is killed as that of a container is.
+    """
+    with _instance(host, before) as first:
+        assert first.stdout is not None
+        assert await asyncio.to_thread(first.stdout.readline) == b"launched\n"
+        attempt, run = AttemptId("outlive", 1), RunDir.of(str(host.runs), "outlive.1")
+        monkeypatch.setenv("HOLDFAST_CONTAINER", now)
+        container.cache_clear()
+        await until(lambda: run.exists("process.json"), what="process.json")
+        assert (await host.executor.observe(attempt)).evidence is Evidence.ALIVE, "its recorder's lock is held"
+        first.kill()
+    await until(lambda: not is_locked(run.file("recorder.lock")), what="the end of its processes")
+    seen = await host.executor.observe(attempt)
+    container.cache_clear()
+    assert (seen.evidence, seen.processes_left) == (evidence, 0)
 
 
 async def test_another_boot(host: Host) -> None:

@@ -28,6 +28,7 @@ class Web:
         redirect: answers with a redirect to this base URL.
         hang: accepts requests and never answers.
         drip: seconds between the bytes of an answer.
+        requests: how many came.
     """
 
     root: Path
@@ -36,6 +37,7 @@ class Web:
     hang: bool = False
     drip: float = 0.0
     url: str = ""
+    requests: int = 0
     passwords: list[str] = field(default_factory=list)
     end: threading.Event = field(default_factory=threading.Event)
 
@@ -66,6 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.0"
 
     def do_GET(self) -> None:
+        self.asked.requests += 1
         if self.asked.hang:
             self.asked.end.wait(60)
         elif self.asked.redirect:
