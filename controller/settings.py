@@ -63,8 +63,9 @@ class Settings(BaseSettings):
     pod_output: str = Field(
         default="",
         pattern=r"^(|/.*|[a-z][a-z0-9+.-]*://.*)$",
-        description="Where the output of Pods is kept: a directory, or a URL of fsspec such as s3://bucket/path; their "
-        "Pods are removed then. Unset: in HOLDFAST_HOME/output, and Pods stay as long as their BatchJob.",
+        description="Where the output of Pods is kept: a directory, or a URL of fsspec such as s3://bucket/path (see "
+        "HOLDFAST_SNAPSHOT_DESTINATION); their Pods are removed then. Unset: in HOLDFAST_HOME/output, and Pods stay as "
+        "long as their BatchJob.",
     )
     workspace_image: str = Field(
         default="",
@@ -160,7 +161,8 @@ class Settings(BaseSettings):
         default="",
         pattern=r"^[^\x00-\x20]*$",
         description="Where archives of Snapshots go: an absolute path, or an address of fsspec such as s3://bucket/dir "
-        "(its package, here s3fs, has to be installed); unset: HOLDFAST_HOME/snapshots.",
+        "(with the extra holdfast[s3], which the image has; credentials and AWS_ENDPOINT_URL are taken from the "
+        "environment); unset: HOLDFAST_HOME/snapshots.",
     )
     snapshot_allow: str = Field(
         default="",
@@ -236,9 +238,16 @@ class Settings(BaseSettings):
     def _place(cls, text: str) -> str:
         if text and "://" not in text and not text.startswith("/"):
             raise ValueError("is neither an absolute path nor an address such as s3://bucket/path")
+        return text.rstrip("/") or text
+
+    @field_validator("snapshot_destination", "snapshot_allow", "pod_output")
+    @classmethod
+    def _address(cls, text: str) -> str:
         if "::" in text:
             raise ValueError("chained addresses are not taken: name one file system")
-        return text.rstrip("/") or text
+        if any("@" in each.partition("://")[2].partition("/")[0] for each in text.split(",")):
+            raise ValueError("has credentials in an address: they belong into the environment (AWS_ACCESS_KEY_ID, …)")
+        return text
 
     @model_validator(mode="after")
     def _one_namespace(self) -> Self:

@@ -22,7 +22,7 @@ SUFFIX = ".holdfast.tar.zst"
 
 
 class SnapshotPhase(StrEnum):
-    """The conditions are the contract. PENDING: another one is being taken."""
+    """The conditions are the contract. PENDING: another one is being taken, or it waits for its next try."""
 
     PENDING = "Pending"
     RUNNING = "Running"
@@ -48,6 +48,12 @@ class SnapshotSpec(Model):
                 "FieldValueForbidden",
             )
             for field in ("destination", "includeAudit")
+        ),
+        Rule(
+            "!has(self.destination) || !self.destination.matches('^[^/]*://[^/]*@')",
+            "credentials do not belong into an address but into the controller's environment (AWS_ACCESS_KEY_ID, …)",
+            "destination",
+            "FieldValueInvalid",
         ),
     )
     destination: str = Field(
@@ -94,7 +100,7 @@ class SnapshotStatus(Model):
         default="", description="Version of the cluster that all objects were read at.", max_length=32
     )
     started_at: Time | None = Field(default=None, description="When it was last begun.")
-    finished_at: Time | None = Field(default=None, description="When it ended.")
+    finished_at: Time | None = Field(default=None, description="When it ended, or its last try did.")
     message: str = Field(default="", description="What a person should know.", max_length=2048)
 
 

@@ -22,6 +22,7 @@ from controller.app.leadership import candidacy, stand_by
 from controller.app.orphans import sweeper
 from controller.app.works import Works, now, put_together
 from controller.executors.process.executor import attempts_carried
+from controller.files.remote_calls import cancel_calls
 from controller.kube.client import Api
 from controller.kube.lease import Lease
 from controller.kube.watch import run_watch
@@ -185,12 +186,14 @@ class App:
         cut_off = await works.sides.callbacks.land(LAND_SECONDS)
         if cut_off:
             _log.info("callbacks were cut off: they are sent again after the next start", count=cut_off)
+        cancel_calls()  # uploads, which may take long: the next start makes them anew
         await works.sides.snapshots.stop()
         drained = await works.workers.stop(self._settings.stop_grace_seconds)
         await works.sides.sender.aclose()
         await works.parts.events.flush(FLUSH_SECONDS)
         await self._background.cancel()
         await works.attempts.close()
+        cancel_calls()
         works.highest.remember()
         if drained and self._background.failure is None:
             mark_clean_stop(self._settings.home, now())

@@ -46,6 +46,7 @@ def logs(
     if not following:
         assert run is not None
         _print(run, offset, out)
+        _say_lacking(run)
         return
     if number is None and not watch.ended and watch.job is not None:
         note(f"{job} is {describe_wait(watch.job)}; its output follows when it starts")
@@ -55,6 +56,7 @@ def logs(
         out.flush()
 
     follow(watch, sink, number, offset, only=attempt is not None)
+    _say_lacking(watch.run(attempt or watch.newest() or 0))
     if watch.deleted:
         note(f"{job} was deleted")
 
@@ -95,6 +97,11 @@ def _nothing(watch: Watch, name: str, number: int | None) -> str:
     if number > newest:
         return f"{name} has no attempt {number}: its newest is {newest}"
     return elsewhere(watch.job, number)
+
+
+def _say_lacking(run: runs.Run | PodOutput | None) -> None:
+    if isinstance(run, PodOutput) and run.lacking:
+        note(f"the output that was kept cannot be read from here: {run.lacking}")
 
 
 def _print(run: runs.Run | PodOutput, offset: int, out: IO[bytes]) -> None:

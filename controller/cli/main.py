@@ -82,8 +82,11 @@ def wrong_settings(error: ValueError) -> str | None:
     details: Any = error
     if kind.__module__ != "pydantic_core._pydantic_core" or details.title != "Settings":
         return None
+    from controller.files.remote_errors import clean
+
     wrong = [
-        f"HOLDFAST_{found['loc'][0]}".upper() + f"={found['input']!r}: {found['msg']}" for found in details.errors()
+        f"HOLDFAST_{found['loc'][0]}".upper() + clean(f"={found['input']!r}: {found['msg']}")
+        for found in details.errors()
     ]
     return f"{'; '.join(wrong)}; mend or unset it, then `holdfast settings` explains it"
 

@@ -41,6 +41,7 @@ class PodOutput:
         self._directory = tempfile.TemporaryDirectory(prefix="holdfast-logs-")
         self._last = (0, 0)  # moment of the last line, and how many of that moment
         self._asked = 0.0
+        self.lacking = ""  # why what was kept of an attempt that is over cannot be read from here
         self.number, self.uid = number, uid
         self.output = Path(self._directory.name) / "output.log"
         self.output.touch()
@@ -57,7 +58,8 @@ class PodOutput:
         with contextlib.suppress(HoldfastError):
             pod = self._pod()
             if pod is None or not self._from_log(pod, over):
-                self._from_kept(location)
+                said = self._from_kept(location)
+                self.lacking = said if over else ""
         self._asked = time.monotonic()
 
     def _pod(self) -> str | None:
@@ -81,25 +83,27 @@ class PodOutput:
                 self._last = (entry.at, many + 1 if entry.at == known else 1)
         return True
 
-    def _from_kept(self, location: str) -> None:
-        """What the controller kept begins with what was read before."""
+    def _from_kept(self, location: str) -> str:
+        """What the controller kept begins with what was read before; returns why it cannot be read, "" where it was."""
         if not location:
-            return
-        with (
-            contextlib.suppress(OSError, ValueError, ImportError),
-            self.output.open("ab") as file,
-            _open(location) as kept,
-        ):
-            kept.seek(file.tell())
-            shutil.copyfileobj(kept, file)
+            return ""
+        try:
+            with self.output.open("ab") as file:
+                if "://" in location:
+                    from controller.files.remote import Remote  # late: only for output that is kept elsewhere
 
-
-def _open(location: str) -> Any:
-    if "://" in location:
-        import fsspec  # late: only for output that is kept elsewhere
-
-        return fsspec.open(location, "rb").open()
-    return Path(location.partition(":")[2]).open("rb")
+                    Remote(location).read_from(file.tell(), file)
+                else:
+                    with Path(location.partition(":")[2]).open("rb") as kept:
+                        kept.seek(file.tell())
+                        shutil.copyfileobj(kept, file)
+        except FileNotFoundError:
+            return f"{location}: it is not there, or not on this machine"
+        except OSError as error:
+            return f"{location}: {error.strerror or error}"
+        except HoldfastError as error:
+            return error.message
+        return ""
 
 
 def location_of(job: Object, number: int) -> str:

@@ -17,6 +17,8 @@ from controller.api.snapshot import SUFFIX, KindCount, Snapshot, SnapshotPhase, 
 from controller.decisions.schedule import scheduled_for
 
 MAX_TRIES = 5  # that were begun and not ended: one that ends the controller each time must not do so for ever
+FAILED_TRIES = 20  # that ended with a fault of the world: over two hours in all
+FIRST_AGAIN, LAST_AGAIN = 5.0, 600.0  # seconds between such a try and the next, doubled each time
 BUSY_AGAIN = 30.0  # seconds; the end of the one that is being taken wakes sooner
 MAX_TEXT = 2048  # bound of status.message in the schema
 
@@ -111,8 +113,12 @@ def decide(snapshot: Snapshot, seen: Seen, now: datetime) -> SnapshotPlan:
         return SnapshotPlan(_failed(snapshot, seen.ended.reason, seen.ended.message, now))
     if seen.refused:
         return SnapshotPlan(_failed(snapshot, "DestinationRefused", seen.refused, now))
-    if status.tries >= MAX_TRIES:
-        why = seen.ended.message if isinstance(seen.ended, NotTaken) else "the controller ended while it was taken"
+    if isinstance(seen.ended, NotTaken):
+        return _not_yet(snapshot, seen.ended, now)
+    if (left := _left(status, now)) is not None:
+        return SnapshotPlan(status, wake_after=left)
+    if status.tries >= MAX_TRIES and status.phase is SnapshotPhase.RUNNING:
+        why = "the controller ended while it was taken"
         return SnapshotPlan(_failed(snapshot, "GivenUp", f"begun {status.tries} times; {why}", now))
     if seen.busy:
         waiting = status.model_copy(update={"phase": SnapshotPhase.PENDING, "message": "another one is being taken"})
@@ -122,9 +128,29 @@ def decide(snapshot: Snapshot, seen: Seen, now: datetime) -> SnapshotPlan:
         "tries": status.tries + 1,
         "location": seen.location,
         "started_at": now,
-        "message": seen.ended.message[:MAX_TEXT] if isinstance(seen.ended, NotTaken) else "",
+        "finished_at": None,
+        "message": status.message if status.tries else "",
     }
     return SnapshotPlan(status.model_copy(update=begun), take=True)
+
+
+def _not_yet(snapshot: Snapshot, ended: NotTaken, now: datetime) -> SnapshotPlan:
+    """The world was not ready: it waits for its next try, or is given up."""
+    status = snapshot.status
+    if status.tries >= FAILED_TRIES:
+        return SnapshotPlan(_failed(snapshot, "GivenUp", f"begun {status.tries} times; {ended.message}", now))
+    update = {"phase": SnapshotPhase.PENDING, "message": ended.message[:MAX_TEXT], "finished_at": now}
+    waiting = status.model_copy(update=update)
+    return SnapshotPlan(waiting, wake_after=_left(waiting, now))
+
+
+def _left(status: SnapshotStatus, now: datetime) -> float | None:
+    """Seconds until the next try of one that failed; None where it may begin now."""
+    if status.phase is not SnapshotPhase.PENDING or status.finished_at is None:
+        return None
+    pause = min(LAST_AGAIN, FIRST_AGAIN * 2.0 ** (status.tries - 1))
+    left = pause - (now - status.finished_at).total_seconds()
+    return min(left, pause) if left > 0 else None
 
 
 def _over(snapshot: Snapshot, seen: Seen, now: datetime) -> SnapshotPlan:

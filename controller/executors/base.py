@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # pydantic, which the command line must not wait for
     from controller.api.batchjob import EnvFrom, EnvVar
     from controller.api.pod_use import PodUse
 
+NOT_KEPT = "OutputNotKept"  # reason of the error of a `release` that could not bring the output to where it is kept
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptId:

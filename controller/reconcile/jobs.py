@@ -36,7 +36,7 @@ from controller.decisions.plan import (
     Void,
 )
 from controller.errors import HoldfastError, Terminal, Waiting
-from controller.executors.base import AttemptId
+from controller.executors.base import NOT_KEPT, AttemptId
 from controller.kube.events import EventType, Reference
 from controller.reconcile.census import Census
 from controller.reconcile.children import NameTaken
@@ -251,6 +251,8 @@ class JobReconciler:
                 self._parts.audit.say_once(acted(job, action, error))
                 number = 0 if isinstance(action, Delete) else action.number
                 memory.error = (number, error)
+                if error.reason == NOT_KEPT:
+                    self._parts.events.record(Reference.to(job), "Warning", error.reason, error.message)
                 if isinstance(error, Terminal) and isinstance(action, Launch):
                     return False
                 raise

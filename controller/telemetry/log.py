@@ -15,7 +15,10 @@ import structlog
 FIRST_KEYS = ("time", "level", "event", "logger", "namespace", "job", "attempt", "queue", "reason", "error")
 SECRET_KEYS = frozenset({"secret_env", "token", "authorization", "password", "secret", "headers"})
 MASK = "[hidden]"
-QUIET = {"aiohttp.access": logging.WARNING, "asyncio": logging.WARNING, "kubernetes": logging.WARNING}
+# At debug level botocore and s3fs show what they sign with and what they send.
+QUIET = dict.fromkeys(
+    ("aiohttp.access", "asyncio", "kubernetes", "botocore", "aiobotocore", "s3fs", "fsspec"), logging.WARNING
+)
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "console", "json"]

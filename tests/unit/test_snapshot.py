@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from controller.api.conditions import is_true
-from controller.api.snapshot import Snapshot, SnapshotPhase
+from controller.api.snapshot import Snapshot, SnapshotPhase, SnapshotStatus
 from controller.decisions.schedule import due, name_of
 from controller.decisions.snapshot import MAX_TRIES, NotTaken, Seen, SnapshotPlan, Taken, decide, expired, location_of
 from controller.settings import Settings
@@ -23,7 +23,11 @@ def see(found: Snapshot, **seen: object) -> SnapshotPlan:
 
 
 def after(plan: SnapshotPlan) -> Snapshot:
-    return snapshot("a").model_copy(update={"status": plan.status})
+    return with_status(plan.status)
+
+
+def with_status(status: SnapshotStatus) -> Snapshot:
+    return snapshot("a").model_copy(update={"status": status})
 
 
 def test_begun_only_with_its_location_recorded() -> None:
@@ -64,8 +68,33 @@ def test_interrupted_ones_are_taken_again_but_not_for_ever() -> None:
 def test_what_cannot_help_is_not_repeated(outcome: NotTaken, again: bool) -> None:
     """7.10: an API server that is away is asked again, a bad address is not."""
     plan = see(after(see(snapshot())), ended=outcome)
-    assert plan.take is again and (plan.status.phase is SnapshotPhase.FAILED) is not again
-    assert plan.status.message == outcome.message
+    assert not plan.take and (plan.status.phase is SnapshotPhase.FAILED) is not again
+    assert plan.status.message == outcome.message and (plan.wake_after is not None) is again
+
+
+def test_a_fault_of_the_world_is_waited_out() -> None:
+    """7.10: with growing pauses, over restarts, for hours and not for ever; what was wrong stays in sight."""
+    status, now, pauses = see(snapshot()).status, T0, []
+    while status.phase is not SnapshotPhase.FAILED:
+        failed = decide(with_status(status), Seen(location="/x/a", ended=AWAY), now)
+        status = failed.status
+        if failed.wake_after is not None:
+            assert status.phase is SnapshotPhase.PENDING and status.message == AWAY.message
+            pauses.append(failed.wake_after)
+            early = decide(with_status(status), Seen(location="/x/a"), now + timedelta(seconds=1))
+            assert not early.take and early.status == status and early.wake_after == failed.wake_after - 1
+            now += timedelta(seconds=failed.wake_after)
+            again = decide(with_status(status), Seen(location="/x/a"), now)
+            assert again.take and again.status.message == AWAY.message
+            status = again.status
+    assert pauses[:3] == [5, 10, 20] and max(pauses) == 600 and sum(pauses) > 7200
+    assert is_true(status.conditions, "Failed") and AWAY.message in status.message
+
+
+def test_a_clock_that_was_set_back_does_not_hold_it_up() -> None:
+    """7.10: the pause is bounded whatever the clock says."""
+    failed = decide(with_status(see(snapshot()).status), Seen(location="/x/a", ended=AWAY), T0)
+    assert decide(with_status(failed.status), Seen(location="/x/a"), T0 - timedelta(days=9)).wake_after == 5
 
 
 def test_a_destination_that_is_not_allowed_fails_it() -> None:
@@ -152,6 +181,9 @@ def test_names_follow_from_the_moment() -> None:
         ("snapshot_schedule", "@daily", "five fields"),
         ("snapshot_destination", "backup", "absolute"),
         ("snapshot_destination", "simplecache::s3://x", "chained"),
+        ("snapshot_destination", "s3://key:secret@bucket/x", "credentials"),
+        ("snapshot_allow", "/x,s3://key:secret@bucket", "credentials"),
+        ("pod_output", "s3://key:secret@bucket/x", "credentials"),
         ("snapshot_keep", 0, "greater than or equal to 1"),
     ],
 )

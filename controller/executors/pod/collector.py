@@ -15,19 +15,22 @@ from functools import partial
 
 import structlog
 
-from controller.errors import HoldfastError, Transient
-from controller.executors.base import AttemptId
+from controller.errors import HoldfastError, Transient, Waiting
+from controller.executors.base import NOT_KEPT, AttemptId
 from controller.executors.pod import names
 from controller.executors.pod.cluster import Cluster
 from controller.executors.pod.lines import Entry, Lines
 from controller.executors.pod.place import OutputPlace
 from controller.executors.pod.views import PodView, pod_view
+from controller.files.remote_calls import apart
 from controller.files.spool import Position, Spool
 
 GAP = b"[holdfast: output is missing here: it was rotated away, or went with its Pod, before it was read]\n"
 REMEMBER_SECONDS = 1.0  # between two records of the position
 AGAIN_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)  # between two tries to read a log
 FINISH_SECONDS = 15.0  # for the rest of an output once its command is over
+BRING_SECONDS = 1.0  # that a worker waits for one that is brought elsewhere; its end wakes the attempt
+BRING_AGAIN_SECONDS = 60.0  # until the next look all the same
 
 _log = structlog.get_logger("controller.output")
 
@@ -37,13 +40,22 @@ class Collector:
 
     Args:
         too_much: called when an attempt printed more than its limit.
+        brought: called when an output that nobody waits for has been brought elsewhere, or could not be.
     """
 
-    def __init__(self, cluster: Cluster, place: OutputPlace, too_much: Callable[[AttemptId], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        place: OutputPlace,
+        too_much: Callable[[AttemptId], None],
+        brought: Callable[[AttemptId], None],
+    ) -> None:
         self._cluster = cluster
         self._place = place
         self._too_much = too_much
+        self._brought = brought
         self._tasks: dict[AttemptId, asyncio.Task[None]] = {}
+        self._bringing: dict[AttemptId, asyncio.Task[None]] = {}
 
     def follow(self, attempt: AttemptId, pod: PodView, limit: int | None) -> asyncio.Task[None]:
         """Begin to take over the output of a Pod whose command has begun; nothing where that is under way."""
@@ -61,9 +73,10 @@ class Collector:
 
     async def forget(self, attempt: AttemptId) -> None:
         """Nobody wants the output any more."""
-        if (task := self._tasks.get(attempt)) is not None:
+        tasks = [found for one in (self._tasks, self._bringing) if (found := one.pop(attempt, None)) is not None]
+        for task in tasks:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def finish(self, attempt: AttemptId, pod: PodView | None, limit: int | None) -> None:
         """Have all of the output of an attempt that is over where it is kept.
@@ -73,18 +86,36 @@ class Collector:
 
         Raises:
             Transient: it cannot be read or written now.
+            Waiting: it is on its way to another machine, apart from the workers, however many are.
         """
+        if not self._place.elsewhere:
+            return await self._finish(attempt, pod, limit)
+        task = self._bringing.get(attempt)
+        if task is None:
+            task = asyncio.create_task(self._finish(attempt, pod, limit), name=f"keep output {attempt}")
+            self._bringing[attempt] = task
+        await asyncio.wait({task}, timeout=BRING_SECONDS)
+        if not task.done():
+            task.add_done_callback(lambda _: self._brought(attempt))
+            text = f"the output of {attempt} is on its way to {self._place.location(attempt)}"
+            raise Waiting("OutputOnItsWay", text, BRING_AGAIN_SECONDS)
+        if self._bringing.get(attempt) is task:
+            del self._bringing[attempt]
+        return task.result()
+
+    async def _finish(self, attempt: AttemptId, pod: PodView | None, limit: int | None) -> None:
+        blocking = apart if self._place.elsewhere else asyncio.to_thread
         try:
-            if await asyncio.to_thread(self._place.is_kept, attempt):
+            if await blocking(self._place.is_kept, attempt):
                 return
             if pod is not None or attempt in self._tasks:
                 await self._rest(attempt, pod, limit)
             else:
                 await asyncio.to_thread(self._close, attempt)
-            await asyncio.to_thread(self._place.keep, attempt)
+            await blocking(self._place.keep, attempt)
         except OSError as error:
             text = f"{error.filename or self._place.location(attempt)}: {error.strerror or error}"
-            raise Transient("OutputNotKept", text) from error
+            raise Transient(NOT_KEPT, text) from error
 
     async def _rest(self, attempt: AttemptId, pod: PodView | None, limit: int | None) -> None:
         task = self._tasks.get(attempt)
@@ -94,9 +125,7 @@ class Collector:
             return
         done, _ = await asyncio.wait({task}, timeout=FINISH_SECONDS)
         if not done:
-            raise Transient(
-                "OutputNotKept", f"the log of {attempt} cannot be read to its end; its Pod stays until then"
-            )
+            raise Transient(NOT_KEPT, f"the log of {attempt} cannot be read to its end; its Pod stays until then")
         task.result()
 
     def _close(self, attempt: AttemptId) -> None:
@@ -115,7 +144,7 @@ class Collector:
 
     async def close(self) -> None:
         """Stop following; the next start goes on."""
-        tasks = list(self._tasks.values())
+        tasks = [*self._tasks.values(), *self._bringing.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -20,12 +20,14 @@ from controller.executors.base import AttemptId, LaunchSpec, Usage
 from controller.executors.pod import names
 from controller.executors.pod.cluster import Cluster
 from controller.executors.pod.collector import Collector
+from controller.executors.pod.elsewhere import KeptElsewhere
 from controller.executors.pod.ends import to_note
 from controller.executors.pod.looks import Looks, Owner, attempt_of, proved
 from controller.executors.pod.manifest import NEVER, annotated, ended_patch, job_of, voided_job
 from controller.executors.pod.place import OutputPlace
 from controller.executors.pod.reading import OVER
 from controller.executors.pod.seen import Seen, signature
+from controller.files.remote_calls import apart
 
 GRACE_SECONDS = 30.0  # of an attempt that is stopped for what it printed
 STOP_AGAIN_SECONDS = 5.0
@@ -49,7 +51,8 @@ class PodExecutor:
         self._owner = owner
         self._looks = Looks(cluster, place, owner)
         self._remove_pods = remove_pods
-        self._collector = Collector(cluster, place, self._printed_too_much)
+        self._collector = Collector(cluster, place, self._printed_too_much, self._wake)
+        self._archive = KeptElsewhere(place, self._wake)
         self._wakes: list[Callable[[AttemptId], None]] = []
         self._told: dict[AttemptId, object] = {}
         self._stops: set[asyncio.Task[None]] = set()
@@ -69,6 +72,7 @@ class PodExecutor:
         for task in self._stops:
             task.cancel()
         await asyncio.gather(*self._stops, return_exceptions=True)
+        await self._archive.close()
         await self._collector.close()
 
     async def observe(self, attempt: AttemptId) -> Observation:
@@ -219,19 +223,23 @@ class PodExecutor:
         self._looks.refused.pop(seen.attempt, None)
         self._told.pop(seen.attempt, None)
         try:
-            await asyncio.to_thread(self._place.remove, seen.attempt)
+            await (apart if self._place.elsewhere else asyncio.to_thread)(self._place.remove, seen.attempt)
         except OSError as error:
             raise Transient("OutputNotRemoved", str(error)) from error
+        self._archive.forget(seen.attempt)
 
     # --- what there is
 
     async def list_attempts(self) -> list[AttemptId]:
-        """All attempts with a Job, a Pod or kept output; raises Transient."""
+        """All attempts with a Job, a Pod or kept output; raises Transient.
+
+        What is kept on another machine that does not answer is not among them: it wakes us once it was read.
+        """
         try:
-            kept = await asyncio.to_thread(self._place.attempts)
+            kept = await asyncio.to_thread(self._place.attempts_here)
         except OSError as error:
             raise Transient("OutputUnreadable", str(error)) from error
-        return sorted({*self._looks.listed(), *kept}, key=str)
+        return sorted({*self._looks.listed(), *kept, *await self._archive.attempts()}, key=str)
 
     async def unreleased(self) -> list[AttemptId]:
         """Attempts that run, and ended ones whose output or Pod `release` has not dealt with yet."""
@@ -272,6 +280,9 @@ class PodExecutor:
         if self._told.get(attempt) == now:
             return
         self._told[attempt] = now
+        self._wake(attempt)
+
+    def _wake(self, attempt: AttemptId) -> None:
         for wake in self._wakes:
             wake(attempt)
 

@@ -20,6 +20,7 @@ from controller.executors.pod.pending import pending
 from controller.executors.pod.place import OutputPlace
 from controller.executors.pod.reading import OVER, read
 from controller.executors.pod.seen import Seen
+from controller.files.remote_calls import apart
 
 WHY_SECONDS = 3.0  # a Job without a Pod for longer has a reason that its Events tell
 
@@ -63,7 +64,7 @@ class Looks:
 
     async def _has_output(self, attempt: AttemptId) -> bool:
         try:
-            return await asyncio.to_thread(self._place.has, attempt)
+            return await (apart if self._place.elsewhere else asyncio.to_thread)(self._place.has, attempt)
         except OSError as error:
             raise Transient("OutputUnreadable", str(error)) from error
 

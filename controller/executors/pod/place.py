@@ -1,18 +1,22 @@
 """Where the output of Pods is kept: one directory per attempt, or an address of fsspec (requirement 4.2).
 
-With an address the directory is only where it is collected; it goes there once it is complete. Everything waits for a
-disk or a network and raises OSError.
+With an address the directory is only where it is collected; it goes there once it is complete, whole or not at all.
+Everything waits for a disk, and raises OSError, or for a network, and raises Transient.
 """
 
 from __future__ import annotations
 
-import contextlib
 import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from controller.executors.base import AttemptId
+from controller.errors import Terminal, Transient
+from controller.executors.base import NOT_KEPT, AttemptId
+from controller.files.remote import Remote
 from controller.files.spool import OUTPUT, read_position
+
+SETTING = "HOLDFAST_POD_OUTPUT"
 
 
 class OutputPlace:
@@ -46,59 +50,60 @@ class OutputPlace:
         except OSError:
             return 0
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it is brought to another machine, which may take long, or fail."""
+        return bool(self._address)
+
     def is_kept(self, attempt: AttemptId) -> bool:
         """Whether all of its output is where it is to be kept."""
         if not self._address:
             return read_position(self.directory(attempt)).complete
-        system, path = self._remote(attempt)
-        return bool(system.exists(path))
+        with self._named():
+            return self._remote(attempt).size() is not None
 
     def keep(self, attempt: AttemptId) -> None:
         """Bring a complete output to where it is kept."""
-        if not self._address:
-            return
-        system, path = self._remote(attempt)
         source = self.directory(attempt) / OUTPUT
-        if not source.exists():
-            return
-        system.makedirs(system._parent(path), exist_ok=True)
-        system.put_file(str(source), path)
-        if system.size(path) != source.stat().st_size:
-            raise OSError(f"{self.location(attempt)}: what arrived is not what was sent")
-        shutil.rmtree(self.directory(attempt))
+        if self._address and source.exists():
+            with self._named():
+                self._remote(attempt).put(source)
+            shutil.rmtree(self.directory(attempt))
 
     def has(self, attempt: AttemptId) -> bool:
         """Whether anything of its output is here or kept."""
         return self.directory(attempt).is_dir() or (bool(self._address) and self.is_kept(attempt))
 
-    def attempts(self) -> list[AttemptId]:
-        """Attempts with output here or kept."""
-        names = [path.name for path in self._directory.iterdir()] if self._directory.is_dir() else []
-        if self._address:
-            system, path = self._open(self._address)
-            with contextlib.suppress(FileNotFoundError):
-                names += [str(entry).rstrip("/").rpartition("/")[2] for entry in system.ls(path, detail=False)]
-        return [AttemptId.parse(name) for name in sorted(set(names)) if _is_attempt(name)]
+    def attempts_here(self) -> list[AttemptId]:
+        """Attempts with output in the directory."""
+        return _attempts(path.name for path in self._directory.iterdir()) if self._directory.is_dir() else []
+
+    def attempts_elsewhere(self) -> list[AttemptId]:
+        """Attempts with output at the address."""
+        with self._named():
+            return _attempts(Remote(self._address).names()) if self._address else []
 
     def remove(self, attempt: AttemptId) -> None:
         """Remove it."""
         shutil.rmtree(self.directory(attempt), ignore_errors=True)
         if self._address:
-            system, path = self._remote(attempt)
-            if system.exists(path):
-                system.rm(system._parent(path), recursive=True)
+            with self._named():
+                Remote(f"{self._address}/{attempt}").remove_tree()
 
-    def _remote(self, attempt: AttemptId) -> tuple[Any, str]:
-        return self._open(self.location(attempt))
+    def _remote(self, attempt: AttemptId) -> Remote:
+        return Remote(self.location(attempt))
 
-    def _open(self, address: str) -> tuple[Any, str]:
-        from fsspec.core import url_to_fs  # late: only who keeps output elsewhere waits for it
-
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors begin with the setting that named the address."""
         try:
-            system, path = url_to_fs(address)
-        except (ValueError, ImportError) as error:
-            raise OSError(f"HOLDFAST_POD_OUTPUT {address}: {error}; is its fsspec package installed?") from error
-        return system, str(path)
+            yield
+        except (Transient, Terminal) as error:  # a package may be installed, a setting mended
+            raise Transient(NOT_KEPT, f"{SETTING}: {error.message} ({error.reason})") from error
+
+
+def _attempts(names: Iterable[str]) -> list[AttemptId]:
+    return [AttemptId.parse(name) for name in sorted(names) if _is_attempt(name)]
 
 
 def _is_attempt(name: str) -> bool:

@@ -1,42 +1,22 @@
 """Where archives are kept: a directory, or any address of fsspec (requirement 7.10).
 
 Promises: under its final name an archive is whole or not there. On a disk it is replaced atomically; elsewhere it is
-uploaded under a temporary name, read back, and moved (object stores copy whole objects only). Every call blocks.
+uploaded under a temporary name, read back, and copied to its own in one step. Every call blocks.
 """
 
 from __future__ import annotations
 
-import hashlib
+import glob
 from pathlib import Path
-from typing import Any
 
-from controller.errors import Terminal, Transient
-from controller.files.atomic import copy_atomic, is_temp_name, temp_name
-
-CHUNK = 1024**2
-
-
-def open_place(address: str) -> tuple[Any, str, bool]:
-    """File system, path in it, and whether it is this machine's disk.
-
-    Raises:
-        Terminal: no such file system, or what it needs is not installed.
-    """
-    from fsspec.core import url_to_fs  # late: a start must not wait for what a Snapshot needs
-
-    if "::" in address:
-        raise Terminal("BadAddress", f"{address}: chained addresses of fsspec are not taken; name one file system")
-    try:
-        system, path = url_to_fs(address)
-    except (ValueError, ImportError) as error:
-        text = f"{address}: {error}; a path, or an address whose fsspec package is installed (as s3fs for s3://)"
-        raise Terminal("BadAddress", text) from error
-    return system, str(path), is_local(address)
+from controller.errors import Terminal
+from controller.files.atomic import copy_atomic, is_temp_name
+from controller.files.remote import Remote, is_remote
 
 
 def is_local(address: str) -> bool:
     """Whether `address` names this machine's disk, without opening anything."""
-    return "://" not in address or address.startswith(("file://", "local://"))
+    return not is_remote(address)
 
 
 def put(source: Path, sha256: str, address: str) -> None:
@@ -46,44 +26,18 @@ def put(source: Path, sha256: str, address: str) -> None:
 
     Raises:
         Terminal: the address cannot be used.
-        Transient: what is there is not what was sent.
-        OSError: as the file system says, for example without space.
+        Transient: what is there is not what was sent, or the other side refuses it or does not answer.
+        OSError: as the disk says, for example without space.
     """
-    system, path, local = open_place(address)
-    _remove_unfinished(system, path)
-    if local:
-        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        copy_atomic(source, path)
+    if not is_local(address):
+        Remote(address).put_checked(source, sha256)
         return
-    temp = temp_name(path)
-    parent = system._parent(path)
-    if parent:
-        system.makedirs(parent, exist_ok=True)
-    try:
-        system.put_file(str(source), temp)
-        if _sha256(system, temp) != sha256:
-            raise Transient("UploadDamaged", f"{address}: what arrived is not what was sent")
-        if system.exists(path):
-            system.rm_file(path)
-        system.mv(temp, path)
-    finally:
-        if system.exists(temp):
-            system.rm_file(temp)
-    if system.size(path) != source.stat().st_size:
-        raise Transient("UploadDamaged", f"{address}: what arrived is not what was sent")
-
-
-def _remove_unfinished(system: Any, path: str) -> None:
-    parent, _, name = path.rpartition("/")
-    system.invalidate_cache(parent)
-    try:
-        beside = system.ls(parent, detail=False)
-    except FileNotFoundError:
-        return
-    for each in beside:
-        leaf = each.rpartition("/")[2]
-        if leaf.startswith(f"{name}.") and is_temp_name(leaf):
-            system.rm_file(each)
+    path = _path(address)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in path.parent.glob(f"{glob.escape(path.name)}.tmp.*"):
+        if is_temp_name(left.name):
+            left.unlink(missing_ok=True)
+    copy_atomic(source, path)
 
 
 def fetch(address: str, directory: Path) -> Path:
@@ -91,15 +45,14 @@ def fetch(address: str, directory: Path) -> Path:
 
     Raises:
         Terminal: it is not there, or cannot be read.
+        Transient: the other side refuses it or does not answer.
     """
-    system, path, local = open_place(address)
+    target = _path(address) if is_local(address) else directory / "archive"
     try:
-        if local:
-            if not Path(path).is_file():
-                raise FileNotFoundError(path)
-            return Path(path)
-        target = directory / "archive"
-        system.get_file(path, str(target))
+        if not is_local(address):
+            Remote(address).get(target)
+        elif not target.is_file():
+            raise FileNotFoundError(target)
     except FileNotFoundError as error:
         raise Terminal("NoArchive", f"there is no archive {address}") from error
     except OSError as error:
@@ -108,21 +61,12 @@ def fetch(address: str, directory: Path) -> Path:
 
 
 def remove(address: str) -> None:
-    """Remove an archive; one that is gone already is no error. Raises Terminal, OSError."""
-    system, path, _ = open_place(address)
-    if system.exists(path):
-        system.rm_file(path)
+    """Remove an archive; one that is gone already is no error. Raises Terminal, Transient, OSError."""
+    if is_local(address):
+        _path(address).unlink(missing_ok=True)
+    else:
+        Remote(address).remove()
 
 
-def checksum(address: str) -> str | None:
-    """sha256 of what is at `address`, None where nothing is. Raises Terminal, OSError."""
-    system, path, _ = open_place(address)
-    return _sha256(system, path) if system.exists(path) else None
-
-
-def _sha256(system: Any, path: str) -> str:
-    digest = hashlib.sha256()
-    with system.open(path, "rb") as file:
-        while data := file.read(CHUNK):
-            digest.update(data)
-    return digest.hexdigest()
+def _path(address: str) -> Path:
+    return Path(address.removeprefix("file://").removeprefix("local://"))

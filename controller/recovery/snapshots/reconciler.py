@@ -14,6 +14,8 @@ from controller.api.snapshot import Snapshot, SnapshotPhase
 from controller.decisions.audited_acts import archive_removed
 from controller.decisions.snapshot import NotTaken, Seen, Taken, decide, expired, is_good, location_of, too_old
 from controller.errors import Terminal, Transient, Waiting
+from controller.files.remote import wrong_address
+from controller.files.remote_calls import apart
 from controller.kube.errors import NotFound
 from controller.kube.events import Reference
 from controller.kube.store import Change
@@ -117,6 +119,8 @@ class SnapshotReconciler:
 
     def _refused(self, directory: str) -> str:
         """Whoever may make a Snapshot must not write anywhere that the controller can."""
+        if (wrong := wrong_address(directory)) is not None:
+            return f"spec.destination: {wrong}"
         allowed = (self._settings.snapshot_directory, *self._settings.snapshot_allow.split(","))
         if not places.is_local(directory) or ".." not in Path(directory).parts:
             for prefix in filter(None, map(str.strip, allowed)):
@@ -133,7 +137,8 @@ class SnapshotReconciler:
         audit = (
             self._settings.home / DIRECTORY if snapshot.spec.include_audit or self._settings.snapshot_audit else None
         )
-        order = Order(f"{key.namespace}/{key.name}", snapshot.status.location, audit)
+        field = "spec.destination" if snapshot.spec.destination else "HOLDFAST_SNAPSHOT_DESTINATION"
+        order = Order(f"{key.namespace}/{key.name}", snapshot.status.location, field, audit)
         task = asyncio.create_task(self._taker.take(order), name=f"snapshot-{key.name}")
         self._flying, self._began = (key, uid, task), self._parts.monotonic()
         task.add_done_callback(lambda done: self._done(key, uid, done))
@@ -145,10 +150,7 @@ class SnapshotReconciler:
         metrics, outcome = self._parts.metrics.snapshots, task.exception() or task.result()
         metrics.seconds.observe(self._parts.monotonic() - self._began)
         self._ended[key] = _Ended(uid, outcome)
-        if isinstance(outcome, NotTaken) and not outcome.final:
-            self._parts.queue.add_after(key, 5.0)
-        else:
-            self._parts.queue.add(key, NORMAL)
+        self._parts.queue.add(key, NORMAL)
         for waiting in self._all():
             if waiting.status.phase is None or not waiting.status.phase.over:
                 self._parts.queue.add(waiting.key, NORMAL)
@@ -162,7 +164,7 @@ class SnapshotReconciler:
         location, meta = snapshot.status.location, snapshot.metadata
         try:
             if location:
-                await asyncio.to_thread(places.remove, location)
+                await (asyncio.to_thread if places.is_local(location) else apart)(places.remove, location)
         except (OSError, Terminal) as error:
             raise Transient("ArchiveNotRemoved", f"{location}: {error}") from error
         _log.info("removed by retention", snapshot=str(snapshot.key), location=location)
@@ -175,7 +177,9 @@ class SnapshotReconciler:
             raise Waiting("Deleted", f"{snapshot.key} is gone; the watch will say so") from None
 
     def _tell(self, before: Snapshot, after: Snapshot) -> None:
-        phase = after.status.phase
+        phase, why = after.status.phase, after.status.message
+        if phase is SnapshotPhase.PENDING and after.status.tries and why != before.status.message:
+            self._parts.events.record(Reference.to(after), "Warning", "NotTaken", why)
         if phase is before.status.phase or phase is None or not phase.over:
             return
         good = phase is SnapshotPhase.COMPLETE

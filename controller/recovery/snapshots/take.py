@@ -16,6 +16,7 @@ from pathlib import Path
 from controller.api.names import KINDS, WRITTEN
 from controller.decisions.snapshot import NotTaken, Taken
 from controller.errors import HoldfastError, Terminal
+from controller.files.remote_calls import apart
 from controller.kube.client import LIST_RESTARTS, Api
 from controller.kube.errors import Expired
 from controller.recovery.archive import places, read, write
@@ -31,11 +32,13 @@ class Order:
     Args:
         snapshot: `namespace/name` of the Snapshot, for the manifest.
         location: where it goes.
+        field: what said so, for messages.
         audit: directory of the audit journal, None to leave it out.
     """
 
     snapshot: str
     location: str
+    field: str = ""
     audit: Path | None = None
 
 
@@ -90,7 +93,8 @@ class Taker:
             namespaces=tuple(sorted({name for kind in kinds for name in kind.namespaces})),
             parts=tuple(parts),
         )
-        size, sha256 = await asyncio.to_thread(self._publish, manifest, files, order.location)
+        blocking = asyncio.to_thread if places.is_local(order.location) else apart
+        size, sha256 = await blocking(self._publish, manifest, files, order)
         return Taken(manifest.counts, size, sha256, manifest.id, str(version))
 
     async def _read(self) -> tuple[list[write.SpooledKind], int]:
@@ -132,9 +136,12 @@ class Taker:
                     continue
         return found
 
-    def _publish(self, manifest: Manifest, files: list[Path], location: str) -> tuple[int, str]:
+    def _publish(self, manifest: Manifest, files: list[Path], order: Order) -> tuple[int, str]:
         packed = self._spool / "packed"
         size, sha256 = write.pack(packed, manifest, files)
-        read.verify(packed, location)  # what was written can be read: a disk that lies is found now, not in need
-        places.put(packed, sha256, location)
+        read.verify(packed, order.location)  # what was written can be read: a disk that lies is found now, not in need
+        try:
+            places.put(packed, sha256, order.location)
+        except HoldfastError as error:
+            raise type(error)(error.reason, f"{order.field}: {error.message}") from error
         return size, sha256
