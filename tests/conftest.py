@@ -18,9 +18,19 @@ from kubernetes.aio import client, config
 
 from controller.local.http import tls_context
 from tests.cluster.fixtures import cluster, helm, node, node_directory, operator_archive, operator_image
+from tests.object_store import object_store, object_store_process
 from tests.running_plane import RunningPlane, find_binaries, make_directory
 
-__all__ = ["cluster", "helm", "node", "node_directory", "operator_archive", "operator_image"]
+__all__ = [
+    "cluster",
+    "helm",
+    "node",
+    "node_directory",
+    "object_store",
+    "object_store_process",
+    "operator_archive",
+    "operator_image",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -22,7 +23,7 @@ def need_root() -> None:
         lack("this needs root")
 
 
-def lack(reason: str) -> None:
+def lack(reason: str) -> NoReturn:
     """End the test because of `reason`."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)

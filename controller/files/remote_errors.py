@@ -21,6 +21,7 @@ UNREACHABLE = frozenset(
         "ConnectionClosedError",
         "HTTPClientError",
         "ProxyConnectionError",
+        "SSLError",
     }
 )
 BAD_NAME = frozenset({"ParamValidationError", "InvalidRegionError"})
@@ -31,6 +32,7 @@ REFUSED_CODES = frozenset(  # those that come with 400 too
         "InvalidAccessKeyId",
         "InvalidToken",
         "SignatureDoesNotMatch",
+        "XAdminUserNotFound",  # versitygw's word for InvalidAccessKeyId
     }
 )
 NO_BUCKET = "NoSuchBucket"
@@ -75,6 +77,8 @@ def told(address: str, error: BaseException, seconds: float) -> HoldfastError:
         return Transient("Unreachable", f"{where}: no end within {seconds:.0f} s; check that the server answers")
     if name in UNREACHABLE:
         return Transient("Unreachable", f"{where}: {said}; check the network and AWS_ENDPOINT_URL")
+    if name == "FlexibleChecksumError":
+        return Transient("Damaged", f"{where}: what was read is not what was stored: {said}")
     if name in BAD_NAME or (isinstance(error, ValueError) and not isinstance(error, OSError)):
         return Terminal("BadAddress", f"{where}: {said}")
     return Transient("RemoteFailed", f"{where}: {f'{code}: ' if code else ''}{said}")

@@ -76,7 +76,7 @@ def values_schema() -> Schema:
         settings=_settings(),
         extraEnv=OBJECTS,
         extraEnvFrom=OBJECTS,
-        output=_strict(url={"type": "string", "pattern": "^([a-z][a-z0-9+.-]*://.*)?$"}, existingClaim=TEXT),
+        output=_strict(url={"type": "string", "pattern": "^([a-z][a-z0-9+.-]*://[^/@]*(/.*)?)?$"}, existingClaim=TEXT),
         leaderElection=_strict(leaseSeconds=_integer(5, 300)),
         stopGraceSeconds=_integer(1, 3600),
         http=_strict(host={"type": "string", "minLength": 1}, port=_integer(1024, 65535)),

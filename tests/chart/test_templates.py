@@ -147,6 +147,23 @@ def test_output(helm: Path) -> None:
     assert claim in pod_of(found)["volumes"]
 
 
+def test_a_bucket(helm: Path) -> None:
+    """7.10: as README shows it: credentials from a Secret, or a role; none in an address."""
+    values = {
+        "output": {"url": "s3://jobs/output"},
+        "settings": {"HOLDFAST_SNAPSHOT_DESTINATION": "s3://jobs/snapshots"},
+        "extraEnv": [{"name": "AWS_ENDPOINT_URL", "value": "https://s3.example.com"}],
+        "extraEnvFrom": [{"secretRef": {"name": "holdfast-s3"}}],
+        "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/holdfast"}},
+    }
+    found = template(helm, values)
+    assert env_of(found)["HOLDFAST_SNAPSHOT_DESTINATION"] == "s3://jobs/snapshots"
+    assert pod_of(found)["containers"][0]["envFrom"] == [{"secretRef": {"name": "holdfast-s3"}}]
+    account = found["ServiceAccount", "demo-holdfast"]["metadata"]["annotations"]
+    assert account == {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/holdfast"}
+    assert "url" in render(helm, {"output": {"url": "s3://key:secret@jobs/output"}}).stderr
+
+
 def test_times(helm: Path) -> None:
     """The Pod gets more time to end than the controller takes for it."""
     found = template(helm, {"stopGraceSeconds": 100, "leaderElection": {"leaseSeconds": 30}})
