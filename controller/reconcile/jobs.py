@@ -36,17 +36,21 @@ from controller.decisions.plan import (
     Void,
 )
 from controller.errors import HoldfastError, Terminal, Waiting
-from controller.executors.base import NOT_KEPT, AttemptId
+from controller.executors.base import AttemptId
 from controller.kube.events import EventType, Reference
 from controller.reconcile.census import Census
 from controller.reconcile.children import NameTaken
 from controller.reconcile.environment import Environment, resolve
+from controller.reconcile.index import attempt_key
 from controller.reconcile.job_deliveries import JobDeliveries
 from controller.reconcile.job_repositories import JobRepositories
 from controller.reconcile.launch import launch_spec
+from controller.reconcile.orphans import tell_not_kept
 from controller.reconcile.parts import Parts
 from controller.reconcile.sequence import PlaceFinder
 from controller.reconcile.workers import GONE, Result
+
+RELEASE_AGAIN_SECONDS = 1.0
 
 _log = structlog.get_logger("controller.jobs")
 
@@ -251,8 +255,11 @@ class JobReconciler:
                 self._parts.audit.say_once(acted(job, action, error))
                 number = 0 if isinstance(action, Delete) else action.number
                 memory.error = (number, error)
-                if error.reason == NOT_KEPT:
-                    self._parts.events.record(Reference.to(job), "Warning", error.reason, error.message)
+                if isinstance(
+                    action, Release
+                ):  # the job is over: the attempt's own key goes on with what is left of it
+                    tell_not_kept(self._parts, job, error)
+                    self._parts.queue.add_after(attempt_key(AttemptId(job.metadata.uid, number)), RELEASE_AGAIN_SECONDS)
                 if isinstance(error, Terminal) and isinstance(action, Launch):
                     return False
                 raise

@@ -15,8 +15,9 @@ from controller.decisions.audited_acts import acted_on_orphan
 from controller.decisions.observed import Evidence, Observation
 from controller.decisions.orphan import Owner, decide_orphan, is_kept, is_over, is_recorded_over
 from controller.decisions.plan import Action, Release, Stop, Void
-from controller.errors import Terminal
-from controller.executors.base import AttemptId, Usage
+from controller.errors import HoldfastError, Terminal, Transient
+from controller.executors.base import NOT_KEPT, AttemptId, Usage
+from controller.kube.events import Reference
 from controller.reconcile.account import ORPHANED
 from controller.reconcile.index import attempt_key
 from controller.reconcile.ownerless import Ownerless, set_aside
@@ -74,7 +75,12 @@ class OrphanReconciler:
             case Void(_, message):
                 await executor.void(attempt, message)
             case Release(_, keep_record=True):
-                await executor.release(attempt, keep_record=True)
+                try:
+                    await executor.release(attempt, keep_record=True)
+                except Transient as error:
+                    if (job := self._job(attempt)) is not None:
+                        tell_not_kept(self._parts, job, error)
+                    raise
             case Release():
                 await self._remove(attempt, owner)
         audit.say_once(acted_on_orphan(str(attempt), action, owner.value))
@@ -180,3 +186,9 @@ class OrphanReconciler:
         if held(job.metadata, job.status.conditions):
             newest = attempt.number  # its status is on its way
         return restored_attempt(job.metadata, newest) == str(attempt)
+
+
+def tell_not_kept(parts: Parts, job: BatchJob, error: HoldfastError) -> None:
+    """An output that cannot be brought to where it is kept holds its Pod: its job says so."""
+    if error.reason == NOT_KEPT:
+        parts.events.record(Reference.to(job), "Warning", error.reason, error.message)

@@ -29,8 +29,8 @@ GAP = b"[holdfast: output is missing here: it was rotated away, or went with its
 REMEMBER_SECONDS = 1.0  # between two records of the position
 AGAIN_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)  # between two tries to read a log
 FINISH_SECONDS = 15.0  # for the rest of an output once its command is over
-BRING_SECONDS = 1.0  # that a worker waits for one that is brought elsewhere; its end wakes the attempt
-BRING_AGAIN_SECONDS = 60.0  # until the next look all the same
+BRING_SECONDS = 1.0  # that a worker waits for one that is brought elsewhere
+BRING_AGAIN_SECONDS = 5.0  # until its next look
 
 _log = structlog.get_logger("controller.output")
 
@@ -40,20 +40,12 @@ class Collector:
 
     Args:
         too_much: called when an attempt printed more than its limit.
-        brought: called when an output that nobody waits for has been brought elsewhere, or could not be.
     """
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        place: OutputPlace,
-        too_much: Callable[[AttemptId], None],
-        brought: Callable[[AttemptId], None],
-    ) -> None:
+    def __init__(self, cluster: Cluster, place: OutputPlace, too_much: Callable[[AttemptId], None]) -> None:
         self._cluster = cluster
         self._place = place
         self._too_much = too_much
-        self._brought = brought
         self._tasks: dict[AttemptId, asyncio.Task[None]] = {}
         self._bringing: dict[AttemptId, asyncio.Task[None]] = {}
 
@@ -96,7 +88,6 @@ class Collector:
             self._bringing[attempt] = task
         await asyncio.wait({task}, timeout=BRING_SECONDS)
         if not task.done():
-            task.add_done_callback(lambda _: self._brought(attempt))
             text = f"the output of {attempt} is on its way to {self._place.location(attempt)}"
             raise Waiting("OutputOnItsWay", text, BRING_AGAIN_SECONDS)
         if self._bringing.get(attempt) is task:

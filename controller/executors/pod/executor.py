@@ -51,7 +51,7 @@ class PodExecutor:
         self._owner = owner
         self._looks = Looks(cluster, place, owner)
         self._remove_pods = remove_pods
-        self._collector = Collector(cluster, place, self._printed_too_much, self._wake)
+        self._collector = Collector(cluster, place, self._printed_too_much)
         self._archive = KeptElsewhere(place, self._wake)
         self._wakes: list[Callable[[AttemptId], None]] = []
         self._told: dict[AttemptId, object] = {}

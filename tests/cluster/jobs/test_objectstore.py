@@ -19,6 +19,8 @@ from tests.integration.controller.jobs import Jobs
 from tests.integration.controller.running_controller import RunningController
 from tests.object_store import SECRET, ObjectStore
 
+pytestmark = pytest.mark.timeout(400)  # with the node's start, where it is the first
+
 
 @pytest.fixture
 def bucket(object_store: ObjectStore) -> str:
