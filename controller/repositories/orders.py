@@ -86,6 +86,7 @@ class Checkout(_RemoteOrder):
         target: directory to be made.
         deadline_seconds: run time after which it gives up.
         author_name, author_email: of commits in the checkout; empty: what the job's own git configuration says.
+        origin: bare repository to be made beside it that takes the job's pushes; empty: `origin` is the remote.
     """
 
     operation: ClassVar[str] = "checkout"
@@ -94,6 +95,25 @@ class Checkout(_RemoteOrder):
     deadline_seconds: float
     author_name: str
     author_email: str
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishPushed(_RemoteOrder):
+    """Push what a job in a Pod has pushed to `branch` of its `origin` to the remote; `repository` is not used.
+
+    Args:
+        origin: the bare repository that took the job's pushes; nothing of it is trusted.
+        token: fencing token of the job's lock, "" without one.
+        patience_seconds: for this long a remote that is away is asked again.
+        deadline_seconds: run time after which it gives up.
+    """
+
+    operation: ClassVar[str] = "publish-pushed"
+    origin: str
+    token: str
+    patience_seconds: float
+    deadline_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +155,7 @@ class Workspace(Order):
 
 
 _ORDERS: Mapping[str, type[Order]] = MappingProxyType(
-    {one.operation: one for one in (Clone, Fetch, Publish, Checkout, Verify, Prepare, Workspace)}
+    {one.operation: one for one in (Clone, Fetch, Publish, Checkout, PublishPushed, Verify, Prepare, Workspace)}
 )
 
 

@@ -1,7 +1,7 @@
-"""Entry of the init container that makes a job's checkout: `python -m … <order>` (issue 7, "Repositories in Pods").
+"""Entry of the containers that make a job's checkout and publish its pushes: `python -m … <order>` (issue 7, item 2).
 
-What it has to say goes to the container's termination message, which the kubelet puts into the Pod's status: one JSON
-object with reason and message, never a secret. Standard library only.
+What they have to say goes to the container's termination message, which the kubelet puts into the Pod's status: one
+JSON object with reason, message and commit, never a secret; a checkout that was made needs none. Standard library only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from controller.repositories.names import BadName
 from controller.repositories.operations.failures import Failed
 from controller.repositories.operations.git import Secrets
 from controller.repositories.operations.run import attempt
-from controller.repositories.orders import Checkout, parse_order
+from controller.repositories.orders import Checkout, PublishPushed, parse_order
 from controller.repositories.results import EXIT_FAILED, Reason
 
 _MESSAGE_LENGTH = 500  # the kubelet keeps 4096 bytes of a termination message
@@ -31,18 +31,19 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _end)  # the first process of a container is ended by nothing that it does not handle
     secrets = take_secrets(os.environ)
     order = parse_order(arguments[0])
-    if not isinstance(order, Checkout):
+    if not isinstance(order, Checkout | PublishPushed):
         raise BadName(f"{order.operation} is not done in a Pod")
     signal.signal(signal.SIGALRM, _too_long)
     signal.alarm(max(1, int(order.deadline_seconds)))
     outcome = attempt(order, (), secrets)
     signal.alarm(0)
     message = secrets.redact(outcome.message)
-    print(f"{outcome.reason}: {message or order.commit}", flush=True)
-    if outcome.reason is Reason.SUCCEEDED:
-        return 0
-    _say(order.result, {"reason": outcome.reason.value, "message": message[:_MESSAGE_LENGTH]})
-    return EXIT_FAILED
+    print(f"{outcome.reason}: {message or outcome.commit}", flush=True)
+    done = outcome.reason is Reason.SUCCEEDED
+    if not (done and isinstance(order, Checkout)):
+        said = {"reason": outcome.reason.value, "message": message[:_MESSAGE_LENGTH], "commit": outcome.commit}
+        _say(order.result, said)
+    return 0 if done else EXIT_FAILED
 
 
 def take_secrets(environment: MutableMapping[str, str]) -> Secrets:
@@ -67,7 +68,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _too_long(number: int, frame: FrameType | None) -> None:
-    raise Failed(Reason.REMOTE_UNREACHABLE, "the checkout was not done within spec.operationDeadline of the Repository")
+    raise Failed(Reason.REMOTE_UNREACHABLE, "it was not done within spec.operationDeadline of the Repository")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Standard library only.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from controller.repositories import refs
@@ -38,17 +39,17 @@ def publish(order: Publish, secrets: Secrets) -> Outcome:
             raise Failed(Reason.REF_NOT_FOUND, f"the mirror has no commit {order.commit}")
         remove_stale(mirror)
         git = calls.remote(mirror, order.url, order.schemes.split(","), order.stall_seconds, secrets)
-        message = _patiently(git, order)
+        message = patiently(lambda: _push(git, order), order.patience_seconds)
         git.run("pack-refs", "--all")
         return Outcome(commit=order.commit, message=message, object_format=facts.object_format)
 
 
-def _patiently(git: Git, order: Publish) -> str:
-    """Push, and again while the remote cannot be reached and there is time."""
-    until, wait = time.monotonic() + order.patience_seconds, FIRST_WAIT
+def patiently(push: Callable[[], str], seconds: float) -> str:
+    """Push, and again while the remote cannot be reached and there is time; raises Failed as `push` does."""
+    until, wait = time.monotonic() + seconds, FIRST_WAIT
     while True:
         try:
-            return _push(git, order)
+            return push()
         except Failed as failure:
             if failure.reason is not Reason.REMOTE_UNREACHABLE or time.monotonic() + wait > until:
                 raise

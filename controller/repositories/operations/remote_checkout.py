@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from controller.repositories import refs
@@ -50,7 +51,7 @@ def checkout(order: Checkout, secrets: Secrets) -> Outcome:
         with (directory / ".git" / "config").open("a") as file:
             file.write(config)
         remote = calls.remote(directory, order.url, order.schemes.split(","), order.stall_seconds, secrets)
-        _fetch(remote, order.commit)
+        fetch_commit(remote, "origin", order.commit, _REFS)
         check_supported(local, order.commit)
         check_out_files(local, order.commit)
         _name_branch(local, order)
@@ -59,13 +60,21 @@ def checkout(order: Checkout, secrets: Secrets) -> Outcome:
     return Outcome(commit=order.commit, method="Checkout", object_format=object_format)
 
 
-def _fetch(git: Git, commit: str) -> None:
-    """All branches and tags, as on a host; then the commit itself, where none of them leads to it any more."""
+def fetch_commit(git: Git, source: str, commit: str, refspecs: Sequence[str]) -> None:
+    """All branches and tags, as on a host; then the commit itself, where none of them leads to it any more.
+
+    Args:
+        source: the remote, by its name or its URL.
+        refspecs: where branches and tags go.
+
+    Raises:
+        Failed: the commit is not there.
+    """
     whole = git.with_options({"fetch.unpackLimit": "1"})
-    whole.run("fetch", "--progress", "--no-write-fetch-head", "--no-tags", "--", "origin", *_REFS)
+    whole.run("fetch", "--progress", "--no-write-fetch-head", "--no-tags", "--", source, *refspecs)
     if git.call("cat-file", "-e", f"{commit}^{{commit}}")[0] == 0:
         return
-    status, _, errors = git.call("fetch", "--no-write-fetch-head", "--no-tags", "--", "origin", commit)
+    status, _, errors = git.call("fetch", "--no-write-fetch-head", "--no-tags", "--", source, commit)
     if status != 0:
         said = (errors.strip().splitlines() or [""])[-1][:200]
         text = f"no branch or tag of the remote leads to commit {commit[:12]} any more, and it does not give it: {said}"

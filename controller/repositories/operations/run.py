@@ -25,8 +25,10 @@ from controller.repositories.operations.fetch import fetch
 from controller.repositories.operations.git import Secrets
 from controller.repositories.operations.mirror import suspect
 from controller.repositories.operations.outcome import Outcome
+from controller.repositories.operations.pod_origin import checkout_from_origin
 from controller.repositories.operations.prepare import prepare
 from controller.repositories.operations.publish import publish
+from controller.repositories.operations.publish_pushed import publish_pushed
 from controller.repositories.operations.remote_checkout import checkout
 from controller.repositories.operations.verify import verify
 from controller.repositories.operations.workspace import workspace
@@ -37,6 +39,7 @@ from controller.repositories.orders import (
     Order,
     Prepare,
     Publish,
+    PublishPushed,
     Verify,
     Workspace,
     parse_order,
@@ -54,7 +57,9 @@ def perform(order: Order, command: Sequence[str], secrets: Secrets) -> Outcome:
         case Publish():
             return publish(order, secrets)
         case Checkout():
-            return checkout(order, secrets)
+            return checkout_from_origin(order, secrets) if order.origin else checkout(order, secrets)
+        case PublishPushed():
+            return publish_pushed(order, secrets)
         case Verify():
             return verify(order)
         case Prepare():

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +11,8 @@ import pytest
 
 from controller.repositories.orders import Checkout
 from tests.integration.repositories.homes import Home, git
+from tests.integration.repositories.pod_program import TOKEN, Ran, perform, place_of
 from tests.integration.repositories.servers import Web, serve
-
-ROOT = Path(__file__).resolve().parents[3]
-TOKEN = "tok-3n-of-the-secret"
 
 
 @pytest.fixture
@@ -28,37 +23,19 @@ def web(home: Home) -> Iterator[Web]:
 
 
 @dataclass(frozen=True)
-class Ran:
-    """How the program ended: exit status, output, termination message."""
+class Made(Ran):
+    """And where the checkout is."""
 
-    code: int
-    output: str
-    said: str
     target: Path
 
 
-def run(home: Home, url: str, commit: str, ref: str = "main", schemes: str = "http", token: str = f"{TOKEN}\n") -> Ran:
-    """As the init container does, with a termination message that cannot be replaced."""
-    place = home.upstream.bare.parent / "pod"
-    (place / "tmp").mkdir(parents=True, exist_ok=True)
-    message = place / "termination-log"
-    message.write_text("")
-    target = place / "shop"
-    order = Checkout("job.1", str(place), str(message), url, schemes, ref, 5, commit, str(target), 50.0, "J", "j@x")
-    env = {"PATH": os.environ["PATH"], "HOME": "/tmp", "TMPDIR": str(place / "tmp"), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "controller.repositories.operations.pod", order.to_json()],
-        env={**env, "HOLDFAST_GIT_TOKEN": token},
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    output = done.stdout + done.stderr
-    assert TOKEN not in output + message.read_text()
-    return Ran(done.returncode, output, message.read_text(), target)
+def run(home: Home, url: str, commit: str, ref: str = "main", schemes: str = "http", token: str = f"{TOKEN}\n") -> Made:
+    """As the init container does."""
+    place = place_of(home)
+    message, target = str(place / "termination-log"), place / "shop"
+    order = Checkout("job.1", str(place), message, url, schemes, ref, 5, commit, str(target), 50.0, "J", "j@x")
+    ran = perform(home, order, token)
+    return Made(ran.code, ran.output, ran.said, target)
 
 
 def test_a_branch(home: Home, web: Web) -> None:
