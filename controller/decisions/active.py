@@ -95,8 +95,7 @@ def _alive(
     assert status.attempt is not None
     number = status.attempt.number
     actions: tuple[Action, ...] = () if found.supervised else (Supervise(number),)
-    # A cancel that comes while something else stops the attempt makes it the end of the job.
-    reason = CANCELED if job.spec.cancel else status.attempt.stop_reason or wanted_stop(job, now) or seen.evict
+    reason = _why_stop(job, status.attempt, seen, found, now)
     grace = duration_seconds(job.spec.grace_period)
     if reason:
         new = status if status.attempt.stop_reason == reason else step.stopping(job, status, reason)
@@ -111,10 +110,23 @@ def _alive(
         told = job_repository.lock_taken(job, status, seen, now)
         text = f"attempt {number}: its lock was taken away; it runs on, its pushes are refused"
         lost = () if told is status else (Note("LockTaken", text, warning=True),)
+        told = job_repository.publishing(job, told, seen, now)
         return Plan(told, actions, active_deadline_left(job, now), lost)
     new = step.running(job, job_repository.with_commit(status, seen), now, found)
     note = Note("Started", f"attempt {number} runs on {found.host or host.name}")
     return Plan(new, actions, active_deadline_left(job, now), (note,))
+
+
+def _why_stop(job: BatchJob, attempt: Attempt, seen: Observed, found: Observation, now: datetime) -> str:
+    """Why it has to stop, "" where it has not. A cancel that comes while something else stops it ends the job.
+
+    A command that has succeeded, whose push its executor publishes, is stopped by a cancel only, as on a host.
+    """
+    if job.spec.cancel:
+        return CANCELED
+    if found.publication is not None:
+        return attempt.stop_reason
+    return attempt.stop_reason or wanted_stop(job, now) or seen.evict
 
 
 def _running_true(status: BatchJobStatus) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from controller.api.batchjob import BatchJob, BatchJobSpec, ExecutorName
 from controller.api.batchjob_status import BatchJobStatus
 from controller.api.repository import RepositorySpec
-from controller.api.repository_use import Push
 from controller.decisions.inputs import Host
+from controller.decisions.pod_push import cannot_publish
 
 POD, PROCESS = ExecutorName.POD.value, ExecutorName.PROCESS.value
 
@@ -34,9 +34,8 @@ def executor_of(job: BatchJob, number: int, host: Host) -> str:
 
 def unsupported(spec: BatchJobSpec, host: Host) -> str | None:
     """What of `spec` cannot work in a Pod, as `field: reason and way out`; None where all of it can."""
-    if spec.repository is not None and spec.repository.push is not Push.NONE:
-        text = "pushes of a Pod are not taken over into the mirror or published; leave it out"
-        return f"spec.repository.push: {text}, and let the command push with credentials of its own (spec.env)"
+    if (refused := cannot_publish(spec)) is not None:
+        return refused
     if spec.repository is not None and not host.workspace_image:
         return "spec.repository: no image makes workspaces of Pods here; set HOLDFAST_WORKSPACE_IMAGE"
     if spec.limits.open_files is not None:

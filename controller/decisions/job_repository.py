@@ -24,6 +24,7 @@ from controller.decisions.plan import Action, Launch, MakeWorkspace, Plan, Publi
 
 NO_SOUND_MIRROR = frozenset({"Corrupt", "NoMirror"})  # of an operation that needs the mirror: see repositories.results
 LOOK_AGAIN = 5.0  # seconds; the end of an operation wakes the job
+PUBLISHING = "attempt {}: what it pushed is published upstream"
 
 
 def awaits_lock(seen: Observed) -> bool:
@@ -108,6 +109,15 @@ def failed_workspace(seen: Observed) -> Outcome | None:
     return Outcome(AttemptState.FAILED, made.reason, made.message, final=made.final)
 
 
+def publishing(job: BatchJob, status: BatchJobStatus, seen: Observed, now: datetime) -> BatchJobStatus:
+    """`status` of an attempt whose executor publishes its push by itself, while it does."""
+    found = seen.repository.publication if seen.repository is not None else None
+    if found is None or found.state is not StepState.WORKING or status.attempt is None:
+        return status
+    text = PUBLISHING.format(status.attempt.number) + (f" ({found.message})" if found.message else "")
+    return step.mark(job, status, now, ("Published", "Unknown", "Publishing", text))
+
+
 def publication(
     job: BatchJob, status: BatchJobStatus, seen: Observed, ended: Outcome, now: datetime
 ) -> Plan | tuple[BatchJobStatus, Outcome]:
@@ -123,7 +133,7 @@ def publication(
             return Plan(status, wake_after=LOOK_AGAIN)  # the record of its lock is being rebuilt
         lost = "its lock was taken away or given on while it ran: what it pushed stays in the mirror"
         found = Step(StepState.FAILED, "StaleToken", lost)
-    text = f"attempt {number}: what it pushed is published upstream"
+    text = PUBLISHING.format(number)
     match found.state:
         case StepState.DONE:
             used = (status.repository or RepositoryUsed()).model_copy(update={"published": found.commit})

@@ -49,6 +49,29 @@ class ExitRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Publication:
+    """What becomes of an attempt's push that its own executor publishes once the command has succeeded.
+
+    Args:
+        reason: "" while that is under way, or where nobody knows how it ended; Succeeded; else why not, in CamelCase.
+        message: a sentence for a person, or "".
+        commit: that the remote has now, "" where nothing new was pushed.
+    """
+
+    reason: str = ""
+    message: str = ""
+    commit: str = ""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the remote has everything that it was to get."""
+        return self.reason == PUBLISHED
+
+
+PUBLISHED = "Succeeded"  # reason of a Publication
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What one look at an attempt found.
 
@@ -66,6 +89,7 @@ class Observation:
         held: that is for others to end, however long it takes: the time limit of a start does not count.
         host: node that it runs on, "" where that is the controller's own host.
         executor: name of the executor that looked.
+        publication: of an attempt whose executor publishes what it pushed, once the command has succeeded; else None.
     """
 
     evidence: Evidence
@@ -80,3 +104,4 @@ class Observation:
     held: bool = False
     host: str = ""
     executor: str = "Process"
+    publication: Publication | None = None

@@ -61,7 +61,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class PodSetup:
-    """What runs in an attempt's Pod before the command and makes what that works in.
+    """What runs in an attempt's Pod beside the command, before it or after it, on what that works in.
 
     Args:
         image, argv: of its container.
@@ -86,6 +86,7 @@ class PodRequest:
         env, env_from: spec.env and spec.envFrom.
         labels: of the BatchJob that its batch/v1 Job gets too, for outside queues.
         setup: None where nothing has to be made first.
+        publish: runs once the command has succeeded, in the same Pod; None where nothing does.
     """
 
     use: PodUse
@@ -93,6 +94,7 @@ class PodRequest:
     env_from: Sequence[EnvFrom] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     setup: PodSetup | None = None
+    publish: PodSetup | None = None
 
 
 @dataclass(frozen=True, slots=True)

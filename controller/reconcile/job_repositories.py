@@ -16,6 +16,7 @@ from controller.api.keys import Key
 from controller.api.repository import Repository
 from controller.api.repository_use import Push, RepositoryUse
 from controller.decisions import status as step
+from controller.decisions.executors import POD, executor_of
 from controller.decisions.inputs import RepositoryView, Step, StepState
 from controller.decisions.job_repository import NO_SOUND_MIRROR
 from controller.decisions.observed import Evidence, Observation
@@ -29,6 +30,7 @@ from controller.reconcile.lock_sources import carried
 from controller.reconcile.operations import Operations, Owner, Purpose
 from controller.reconcile.parts import Parts
 from controller.reconcile.pod_checkouts import AUTHOR, PodCheckouts
+from controller.reconcile.pod_pushes import publication_step
 from controller.reconcile.remotes import Remotes
 from controller.reconcile.repository_book import RepositoryBook
 from controller.reconcile.repository_pages import Want
@@ -108,6 +110,8 @@ class JobRepositories:
         found: Observation | None,
     ) -> Step | None:
         """None: nothing is to be published, or not yet."""
+        if executor_of(job, attempt.number, self._parts.host) == POD:
+            return publication_step(found)
         ended = found.exit if found is not None and found.evidence is Evidence.ENDED else None
         if use.push is not Push.UPSTREAM or ended is None or ended.code != 0:
             return None

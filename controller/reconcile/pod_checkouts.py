@@ -12,11 +12,13 @@ from dataclasses import replace
 from controller.api.batchjob import BatchJob
 from controller.api.repository import Repository
 from controller.api.units import duration_seconds
+from controller.decisions import status as step
 from controller.decisions.executors import POD, chosen, executor_of, not_in_pods
 from controller.decisions.inputs import Step, StepState
 from controller.errors import Terminal, Waiting
 from controller.executors.base import AttemptId, LaunchSpec, PodRequest, PodSetup
 from controller.reconcile.parts import Parts
+from controller.reconcile.pod_pushes import origin_of, publish_setup
 from controller.reconcile.remotes import Remotes
 from controller.reconcile.repository_book import RepositoryBook
 from controller.repositories.credentials import secret_references
@@ -89,9 +91,12 @@ class PodCheckouts:
             raise Waiting("RepositoryNotFound", f"there is no Repository {use.name}", 5.0)
         commit = job.status.repository.commit if job.status.repository is not None else ""
         order = _order(repository, use.ref or repository.spec.branch, commit, spec.attempt, self._remotes.schemes)
+        order = replace(order, origin=origin_of(MOUNT, use.push))
         setup = _setup(repository, order, self._parts.host.workspace_image)
+        active = step.active(job.status)
+        publish = publish_setup(setup, order, _PROGRAM, active.lock_token if active is not None else None)
         annotations = {**spec.annotations, COMMIT: commit}
-        return replace(spec, pod=replace(pod, setup=setup), annotations=annotations), order.target
+        return replace(spec, pod=replace(pod, setup=setup, publish=publish), annotations=annotations), order.target
 
 
 def _order(repository: Repository, ref: str, commit: str, attempt: AttemptId, schemes: Sequence[str]) -> Checkout:

@@ -8,7 +8,7 @@ Repository, which records it first; the job's own record comes second (design 5)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from controller.api.conditions import find, is_true
 from controller.api.jobbatch import BatchPhase, JobBatch
@@ -20,11 +20,18 @@ from controller.decisions.order import Candidate
 from controller.decisions.repository import fetched_since
 from controller.kube.store import Change, Store
 from controller.reconcile.repository_news import RepositoryNews
-from controller.reconcile.repository_pages import Reason, RepositoryName, RepositoryPages, Want, job_uid, push_refused
+from controller.reconcile.repository_pages import (
+    SECOND,
+    Reason,
+    RepositoryName,
+    RepositoryPages,
+    Want,
+    job_uid,
+    push_refused,
+)
 from controller.reconcile.scheduler import Scheduler
 from controller.reconcile.workqueue import HIGH, LOW, WorkQueue
 
-SECOND = timedelta(seconds=1)
 CLAIMING: Reason = ("Claiming", "its claim on the repository is being made")
 
 
@@ -165,11 +172,15 @@ class RepositoryBook(RepositoryPages):
         return "Preparing", f"waits for JobBatch {batch}"
 
     def not_fetched(self, want: Want, repository: Repository) -> Reason | None:
-        """The ref is not in a mirror that is older than the job, which is fetched then: it may have been pushed since.
+        """What the job may ask for is not in the mirror yet, which is fetched: a Pod has published to the remote since,
+        or the ref is missing and the mirror older than the job.
 
         Times of creation are cut off at the second; one that was looked for in vain fails when its workspace is made.
         """
-        ref = want.ref or repository.spec.branch
+        ref, pushed = want.ref or repository.spec.branch, self.entry(want.repository).pushed
+        if pushed is not None and not fetched_since(repository.status, pushed):
+            text = "a job has published to the remote, from where the mirror is being fetched"
+            return "Fetching", f"{text} for Repository {repository.metadata.name}"
         if want.created is None or self.commit(want.repository, ref) is not None:
             return None
         since, entry = want.created + SECOND, self.entry(want.repository)

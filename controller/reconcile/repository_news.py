@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from controller.api.batchjob import BatchJob
 from controller.api.conditions import is_true
 from controller.api.jobbatch import JobBatch
@@ -12,7 +14,17 @@ from controller.decisions import status as step
 from controller.decisions.lock import person_claim
 from controller.decisions.preparation import is_named_for
 from controller.kube.store import Change, ChangeType
-from controller.reconcile.repository_pages import Entry, JobClaim, Reason, RepositoryPages, Want, job_uid
+from controller.reconcile.pod_pushes import pushed_at
+from controller.reconcile.repository_pages import (
+    SECOND,
+    Entry,
+    JobClaim,
+    Reason,
+    RepositoryName,
+    RepositoryPages,
+    Want,
+    job_uid,
+)
 from controller.reconcile.scheduler import Scheduler
 from controller.reconcile.workqueue import NORMAL, WorkQueue
 
@@ -54,6 +66,8 @@ class RepositoryNews:
                 self._pages.dirty.add((job.metadata.namespace, job.spec.repository.name))
         job = change.new
         self._wake_batches(change)
+        if isinstance(job, BatchJob) and job.spec.repository is not None and (at := pushed_at(job)) is not None:
+            self._pushed((job.metadata.namespace, job.spec.repository.name), at)
         if isinstance(job, BatchJob) and job.spec.repository is not None and not step.finished(job.status):
             use, newest = job.spec.repository, job.status.attempt
             number = 1 if newest is None else newest.number + newest.state.over
@@ -68,6 +82,14 @@ class RepositoryNews:
             self._pages.names_taken.pop(gone.metadata.uid, None)
         if before is not None:
             self._edited(before, self._pages.wants.get(job_uid(before.attempt)))
+
+    def _pushed(self, name: RepositoryName, at: datetime) -> None:
+        """A Pod has changed the remote: the mirror is fetched, and jobs wait for that (times are whole seconds)."""
+        entry, since = self._pages.entry(name), at + SECOND
+        if entry.pushed is None or entry.pushed < since:
+            entry.pushed = since
+            entry.missed = max(entry.missed or since, since)
+            self._queue.add(Key("Repository", *name), NORMAL)
 
     def _edited(self, before: Want, now: Want | None) -> None:
         """A job that wants something else needs another claim, and what was granted is not what it wants."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from controller.api.batchjob import BatchJob
 from controller.api.jobbatch import JobBatch
@@ -27,6 +27,7 @@ RepositoryName = tuple[str, str]  # (namespace, name)
 Reason = tuple[str, str]  # reason in CamelCase, message
 
 PUSH_NOT_ALLOWED = "PushNotAllowed"
+SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ class JobClaim:
 class Entry:
     """One repository; `people` are waiting claims in order, `unplaced` uids of those whose place is being looked up,
     `pending` grants on their way to its record, `fenced` the tokens of holders that the fence was written for,
-    `missed` since when a job waits for a ref that is not in the mirror."""
+    `missed` since when something may be at the remote that a fetch has to bring: a ref that a job waits for, or
+    `pushed`, what a Pod published."""
 
     declared: Repository | None = None
     people: list[Claim] = field(default_factory=list)
@@ -71,6 +73,7 @@ class Entry:
     batches: dict[str, JobBatch] = field(default_factory=dict)
     fenced: frozenset[int] = frozenset()
     missed: datetime | None = None
+    pushed: datetime | None = None
 
 
 class RepositoryPages:

@@ -12,8 +12,8 @@ from controller.api.batchjob_status import AttemptState, Phase
 from controller.api.conditions import find
 from controller.decisions.inputs import Observed, RepositoryView, Step, StepState
 from controller.decisions.job import decide
-from controller.decisions.observed import Evidence, ExitRecord, Observation
-from controller.decisions.plan import Launch, MakeWorkspace, Publish, StopPublishing, Void
+from controller.decisions.observed import Evidence, ExitRecord, Observation, Publication
+from controller.decisions.plan import Launch, MakeWorkspace, Publish, Stop, StopPublishing, Void
 from tests.unit.builders import HOST, job
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -161,6 +161,24 @@ def test_nothing_to_publish() -> None:
     view = RepositoryView(True, 7, True, "", MADE, None)
     plan = decide(running(), Observed(attempt=ENDED, repository=view), HOST, NOW)
     assert plan.status.phase is Phase.SUCCEEDED
+
+
+def test_a_pod_that_publishes_says_so_and_is_stopped_by_a_cancel_only() -> None:
+    """2.4, 5.5: told once, as on a host; the command has succeeded, so nothing is suspended any more."""
+    made = running()
+    made = made.model_copy(update={"spec": made.spec.model_copy(update={"suspend": True})})
+    alive = Observation(Evidence.ALIVE, started_at=NOW, supervised=True, publication=Publication())
+    seen = Observed(attempt=alive, repository=RepositoryView(True, 7, True, "", MADE, replace(WORKING, message="why")))
+    plan = decide(made, seen, HOST, NOW.replace(minute=2))
+    told = find(plan.status.conditions, "Published")
+    assert plan.actions == () and told is not None and (told.status, told.reason) == ("Unknown", "Publishing")
+    assert told.message.endswith("is published upstream (why)")
+    made = made.model_copy(update={"status": plan.status})
+    assert decide(made, seen, HOST, NOW.replace(minute=3)).status == plan.status
+    canceled = made.model_copy(update={"spec": made.spec.model_copy(update={"cancel": True})})
+    assert decide(canceled, seen, HOST, NOW.replace(minute=3)).actions == (Stop(1, "Canceled", 30.0),)
+    suspended = decide(made, replace(seen, attempt=replace(alive, publication=None)), HOST, NOW.replace(minute=3))
+    assert suspended.actions == (Stop(1, "Suspended", 30.0),)
 
 
 def test_the_commit_of_a_pod_is_recorded_with_its_admission() -> None:

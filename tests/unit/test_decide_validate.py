@@ -21,6 +21,11 @@ PODS = replace(HOST, executors=frozenset({"Process", "Pod"}), default_executor="
 IMAGE = {"image": "busybox"}
 
 
+def with_push(**template: Any) -> dict[str, Any]:
+    """A spec whose push is published by a Pod with this template."""
+    return {"pod": {**IMAGE, "template": {"spec": template}}, "repository": {"name": "shop", "push": "Upstream"}}
+
+
 @pytest.mark.parametrize(
     ("spec", "reason", "field"),
     [
@@ -55,6 +60,14 @@ def test_what_can_run_is_let_through() -> None:
     [
         ({}, "InvalidSpec", "spec.pod.image"),
         ({"pod": IMAGE, "repository": {"name": "shop", "push": "Mirror"}}, "Unsupported", "spec.repository.push"),
+        (with_push(containers=[{"name": "log"}]), "Unsupported", "spec.pod.template.spec.containers[log]"),
+        (
+            with_push(containers=[{"name": "main", "livenessProbe": {"exec": {}}}]),
+            "Unsupported",
+            "spec.pod.template.spec.containers[main].livenessProbe",
+        ),
+        (with_push(shareProcessNamespace=True), "Unsupported", "spec.pod.template.spec.shareProcessNamespace"),
+        (with_push(hostPID=True), "Unsupported", "spec.pod.template.spec.hostPID"),
         ({"pod": IMAGE, "limits": {"openFiles": 64}}, "Unsupported", "spec.limits.openFiles"),
     ],
 )
@@ -72,6 +85,17 @@ def test_a_repository_in_a_pod_needs_an_image_that_makes_workspaces() -> None:
     refused = invalid(spec, replace(PODS, workspace_image=""))
     assert refused is not None and refused[0] == "Unsupported" and "HOLDFAST_WORKSPACE_IMAGE" in refused[1]
     assert invalid(spec, PODS) is None
+
+
+@pytest.mark.parametrize(
+    "template",
+    [{}, {"initContainers": [{"name": "proxy", "restartPolicy": "Always"}]}, {"containers": [{"name": "main"}]}],
+)
+def test_a_pod_may_publish(template: dict[str, Any]) -> None:
+    """4.1, 5.5: with native sidecars too; what is no template at all is the API server's to refuse."""
+    assert invalid(job().with_spec(**with_push(**template)).build().spec, PODS) is None
+    odd = {"pod": {**IMAGE, "template": {"spec": "x"}}, "repository": {"name": "shop", "push": "Upstream"}}
+    assert invalid(job().with_spec(**odd).build().spec, PODS) is None
 
 
 def test_an_attempt_of_a_pod_belongs_to_the_cluster() -> None:

@@ -73,10 +73,14 @@ class Bench:
         more = {"generation": 1, "managedFields": managers, "creationTimestamp": at(created).isoformat()}
         return {"metadata": meta | more, "spec": spec, "status": status}
 
-    def repository(self, lock: Object | None = None, *, ready: bool = True, **spec: Any) -> None:
-        """The Repository `shop`; nobody holds it unless said otherwise."""
+    def repository(
+        self, lock: Object | None = None, *, ready: bool = True, refreshed: float | None = None, **spec: Any
+    ) -> None:
+        """The Repository `shop`; nobody holds it unless said otherwise; `refreshed`: seconds after START."""
         condition = {"type": "Ready", "status": "True" if ready else "False", "reason": "R", "message": "m"}
         status = {"conditions": [condition | {"lastTransitionTime": START.isoformat()}], "lock": lock or {"token": 0}}
+        if refreshed is not None:
+            status["refreshedAt"] = at(refreshed).isoformat()
         self.tell("Repository", "shop", {"url": "https://example.org/shop.git"} | spec, status)
 
     def job(self, name: str, mode: str = "Exclusive", created: float = 0, **use: Any) -> None:
@@ -202,6 +206,38 @@ def test_a_grant_that_is_given_back_is_taken_back(bench: Bench) -> None:
     spec = {"command": ["true"], "repository": {"name": "shop"}, "suspend": True}
     bench.tell("BatchJob", "job", spec)
     assert bench.woken("Repository") == {"shop"}
+
+
+@pytest.mark.parametrize(
+    ("state", "published", "code", "fetched"),
+    [
+        ("Succeeded", COMMIT, 0, False),
+        ("Succeeded", "", 0, True),  # it pushed nothing
+        ("Lost", "", None, False),  # nobody knows
+        ("Canceled", "", 0, False),  # while it was published
+        ("Failed", "", 1, True),
+        ("Running", COMMIT, None, True),
+    ],
+)
+def test_what_a_pod_has_published_is_fetched_first(
+    bench: Bench, state: str, published: str, code: int | None, fetched: bool
+) -> None:
+    """5.1, 5.5: the next job does not begin at what the mirror had before; derived from the record of the first."""
+    attempt = {"id": "uid-first.1", "number": 1, "state": state, "executor": "Pod", "exitCode": code}
+    changed = {"type": "Running", "status": "False", "reason": "R", "lastTransitionTime": at(5).isoformat()}
+    status = {"attempt": attempt, "repository": {"published": published}, "conditions": [changed]}
+    spec = {"command": ["true"], "repository": {"name": "shop", "push": "Upstream"}, "suspend": True}
+    bench.repository(push="Upstream", refreshed=5)
+    bench.tell("BatchJob", "first", spec, status)
+    bench.job("next")
+    bench.claim_of("next")
+    assert bench.pending() == (["claim-next"] if fetched else [])
+    assert (bench.book.missed(SHOP) is None) is fetched
+    if not fetched:
+        why = bench.book.why("uid-next")
+        assert why is not None and why[0] == "Fetching" and "shop" in bench.woken("Repository")
+        bench.repository(push="Upstream", refreshed=6)
+        assert bench.pending() == ["claim-next"]
 
 
 def test_more_push_than_the_repository_allows(bench: Bench) -> None:

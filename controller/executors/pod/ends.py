@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from controller.decisions.observed import Evidence, ExitRecord
+from controller.decisions.observed import Evidence, ExitRecord, Publication
+from controller.executors.pod.published import publication_note, publication_of
 from controller.executors.pod.views import NOT_BEGUN, JobView, Note, PodView, Terminated
 
 # Reasons of the condition DisruptionTarget (KEP-3329): what took the Pod's place away.
@@ -39,8 +40,12 @@ def end_of(job: JobView, pod: PodView, now: datetime) -> tuple[Evidence, ExitRec
     ended = pod.terminated
     at = (ended.finished_at if ended is not None else None) or _closed(job) or now
     code = ended.code if ended is not None and ended.reason not in NOT_BEGUN else None
+    published = publication_of(pod)
+    if published is not None and published.succeeded:  # whatever was asked for in its last moment
+        return Evidence.ENDED, ExitRecord(0, None, "", "", at)
+    last = at if published is None else _published_at(job, pod, now)
     note = job.stopped or job.voided
-    if note is None or (note.at is not None and at < note.at.replace(microsecond=0)):  # times of Pods are whole seconds
+    if note is None or (note.at is not None and last < note.at.replace(microsecond=0)):  # times of Pods: whole seconds
         note = None
     if code == 0 and note is None and job.complete is not None:
         return Evidence.ENDED, ExitRecord(0, None, "", "", at)
@@ -62,10 +67,17 @@ def end_of(job: JobView, pod: PodView, now: datetime) -> tuple[Evidence, ExitRec
     return Evidence.ENDED, ExitRecord(code, None, "" if code is not None else "NodeLost", "", at)
 
 
+def _published_at(job: JobView, pod: PodView, now: datetime) -> datetime:
+    """When the publication of a command that had succeeded was over."""
+    ended = pod.publish_ended
+    return (ended.finished_at if ended is not None else None) or _closed(job) or now
+
+
 def _taken_away(pod: PodView) -> tuple[str, str]:
     """Why something else than the command ended it; empty where nothing did."""
     if pod.reason == "DeadlineExceeded":
-        return "DeadlineExceeded", "it ran for longer than spec.deadline"
+        publishing = " while what it pushed was published" if publication_of(pod) is not None else ""
+        return "DeadlineExceeded", f"it ran for longer than spec.deadline{publishing}"
     if pod.reason in SHUTDOWN:
         return "NodeShutdown", pod.message or f"node {pod.node} was shut down"
     if pod.disrupted is not None:
@@ -106,7 +118,9 @@ def recorded_end(note: Note, now: datetime) -> ExitRecord:
     return ExitRecord(note.code, None, note.reason, note.message, note.at or now)
 
 
-def to_note(record: ExitRecord, started_at: datetime | None, never_started: bool) -> dict[str, object]:
+def to_note(
+    record: ExitRecord, started_at: datetime | None, never_started: bool, published: Publication | None
+) -> dict[str, object]:
     """The inverse, as JSON."""
     return {
         "code": record.code,
@@ -115,4 +129,5 @@ def to_note(record: ExitRecord, started_at: datetime | None, never_started: bool
         "at": record.finished_at.isoformat(),
         "startedAt": started_at.isoformat() if started_at is not None else None,
         "neverStarted": never_started,
+        "publication": publication_note(published),
     }

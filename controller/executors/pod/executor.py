@@ -209,11 +209,13 @@ class PodExecutor:
             await self._cluster.delete_pod(pod.namespace, pod.name, pod.uid)
 
     async def _record_end(self, seen: Seen, found: Observation) -> None:
-        """A success needs no record beside its Job's condition, and what was voided has one."""
-        job, end = seen.job, found.exit
-        if job is None or end is None or job.ended is not None or job.complete is not None or not seen.pods:
+        """A success that published nothing needs no record beside its Job's condition; what was voided has one."""
+        job, end, published = seen.job, found.exit, found.publication
+        if job is None or end is None or job.ended is not None or not seen.pods:
             return
-        note = to_note(end, found.started_at, found.evidence is Evidence.NEVER_STARTED)
+        if job.complete is not None and (published is None or not published.commit):
+            return
+        note = to_note(end, found.started_at, found.evidence is Evidence.NEVER_STARTED, published)
         await self._cluster.patch_job(job.namespace, job.name, job.uid, annotated(names.ENDED, note))
 
     async def _remove(self, seen: Seen) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from controller.api.batchjob import EnvFrom, EnvVar
 from controller.api.keys import GROUP, VERSION
 from controller.executors.base import AttemptId, LaunchSpec, Limits, PodRequest
-from controller.executors.pod import names, setup
+from controller.executors.pod import names, publishing, setup
 
 Object = dict[str, Any]
 
@@ -126,6 +126,9 @@ def _template(spec: LaunchSpec, request: PodRequest, labels: Mapping[str, str]) 
     if request.setup is not None:
         others = [one for one in pod.get("initContainers") or [] if one.get("name") != setup.NAME]
         pod["initContainers"] = [_init(request, containers[0]), *others]
+    if request.publish is not None:
+        made = publishing.publish_container(request.publish, containers[0], CONTAINER_SECURITY)
+        pod = publishing.arranged(pod, _worded(made))
     if limits.deadline_seconds is not None:
         pod["activeDeadlineSeconds"] = max(1, math.ceil(limits.deadline_seconds))
     meta = given.get("metadata") or {}
@@ -141,13 +144,17 @@ def _template(spec: LaunchSpec, request: PodRequest, labels: Mapping[str, str]) 
 def _volumes(request: PodRequest, given: list[Object]) -> list[Object]:
     """The author's, but for names that are ours."""
     ours = [{"name": "home", "emptyDir": {}}, *(setup.volumes() if request.setup is not None else ())]
+    ours += publishing.volumes() if request.publish is not None else []
     taken = {volume["name"] for volume in ours}
     return [*(volume for volume in given if volume.get("name") not in taken), *ours]
 
 
 def _init(request: PodRequest, main: Object) -> Object:
     assert request.setup is not None
-    made = setup.init_container(request.setup, main, CONTAINER_SECURITY)
+    return _worded(setup.init_container(request.setup, main, CONTAINER_SECURITY))
+
+
+def _worded(made: Object) -> Object:
     return {**made, "command": [escaped(word) for word in made["command"]]}
 
 
@@ -184,7 +191,8 @@ def _containers(spec: LaunchSpec, request: PodRequest, given: list[Object]) -> l
         "volumeMounts": [*(m for m in base["volumeMounts"] or [] if m.get("mountPath") not in taken), *mounts],
         "resources": _resources(spec.limits, request, base.get("resources") or {}),
     }
-    main.pop("args", None)
+    for name in ("args", "restartPolicy", "restartPolicyRules"):  # it runs once, whatever container it is
+        main.pop(name, None)
     if use.image_pull_policy is not None:
         main["imagePullPolicy"] = use.image_pull_policy.value
     return [main, *others]

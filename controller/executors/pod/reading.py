@@ -14,6 +14,7 @@ from controller.decisions.executors import POD
 from controller.decisions.observed import Evidence, ExitRecord, Observation
 from controller.executors.pod.ends import end_of, recorded_end
 from controller.executors.pod.pending import pending
+from controller.executors.pod.published import publication_of
 from controller.executors.pod.views import JobView, PodView
 
 OVERDUE = timedelta(seconds=30)  # after the grace period of a deleted Pod: its kubelet does not answer
@@ -47,7 +48,14 @@ def read(job: JobView | None, pods: Sequence[PodView], now: datetime, last: PodV
         return Observation(Evidence.GONE, message=text, processes_left=1, supervised=True, executor=POD)
     if over is not None:
         text = "the command is over; its Job is not closed yet"
-        return Observation(Evidence.ALIVE, started_at=_started(job, over), supervised=True, message=text, executor=POD)
+        return Observation(
+            Evidence.ALIVE,
+            started_at=_started(job, over),
+            supervised=True,
+            message=text,
+            executor=POD,
+            publication=publication_of(over),
+        )
     return pending(job, None)
 
 
@@ -69,6 +77,7 @@ def _with_pod(job: JobView | None, pod: PodView, now: datetime) -> Observation:
             supervised=True,
             host=pod.node,
             executor=POD,
+            publication=publication_of(pod),
         )
     # Also where it is being deleted: an outside queue that takes a place away deletes a Pod that had not begun.
     return pending(job, pod)
@@ -98,7 +107,10 @@ def _ended(
 ) -> Observation:
     started = None if evidence is Evidence.NEVER_STARTED else _started(job, pod)
     host = pod.node if pod is not None else ""
-    return Observation(evidence, record, started, supervised=True, host=host, executor=POD)
+    published = publication_of(pod) if pod is not None else None
+    if published is None and job is not None and job.ended is not None:
+        published = job.ended.publication
+    return Observation(evidence, record, started, supervised=True, host=host, executor=POD, publication=published)
 
 
 def _started(job: JobView | None, pod: PodView | None) -> datetime | None:

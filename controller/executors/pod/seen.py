@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.executors.base import AttemptId
-from controller.executors.pod.views import JobView, PodView, job_view, pod_view
+from controller.executors.pod.views import JobView, PodView, Told, job_view, pod_view
 
 Object = dict[str, Any]
 
@@ -47,7 +47,10 @@ def signature(seen: Seen) -> object:
     """What a reconciler could decide otherwise about; a kubelet writes much else."""
     job = seen.job
     pods = [
-        (pod.uid, pod.phase, pod.node, pod.gone_by, pod.unschedulable is None, _reason(pod), pod.began, pod.terminated)
+        (
+            *(pod.uid, pod.phase, pod.node, pod.gone_by, pod.unschedulable is None, _reason(pod.waiting), pod.began),
+            *(pod.terminated, _reason(pod.publish_waits), pod.publish_ended),
+        )
         for pod in seen.pods
     ]
     if job is None:
@@ -55,5 +58,5 @@ def signature(seen: Seen) -> object:
     return (job.uid, job.deleting, job.suspended, job.complete, job.failed, job.stopped, job.voided, pods)
 
 
-def _reason(pod: PodView) -> str:
-    return pod.waiting.reason if pod.waiting is not None else ""
+def _reason(waiting: Told | None) -> str:
+    return waiting.reason if waiting is not None else ""

@@ -1,7 +1,7 @@
 """The init container that makes the workspace of an attempt, and the volume that it shares with the command.
 
 It is the first one and ends before any other container begins, so nobody sees its environment: credentials are there
-only, by reference.
+only, by reference (and in the container that publishes, `publishing`).
 """
 
 from __future__ import annotations
@@ -39,14 +39,19 @@ def init_container(setup: PodSetup, main: Object, security: Object) -> Object:
         main: the command's container: whose user owns the files, and whose limits hold.
         security: of a container of ours.
     """
+    return container(NAME, setup, main, security, [mount(setup), {"name": SCRATCH, "mountPath": "/tmp"}])
+
+
+def container(name: str, setup: PodSetup, main: Object, security: Object, mounts: Sequence[Object]) -> Object:
+    """One of ours with the credentials; arguments as above."""
     who = {name: value for name, value in (main.get("securityContext") or {}).items() if name in _IDENTITY}
     made: Object = {
-        "name": NAME,
+        "name": name,
         "image": setup.image,
         "command": list(setup.argv),
         "env": [{"name": "HOME", "value": "/tmp"}, {"name": "TMPDIR", "value": "/tmp"}, *_secrets(setup)],
         "workingDir": "/",
-        "volumeMounts": [mount(setup), {"name": SCRATCH, "mountPath": "/tmp"}],
+        "volumeMounts": list(mounts),
         "terminationMessagePath": MESSAGE_PATH,
         "securityContext": {**security, "readOnlyRootFilesystem": True, **who},
         "resources": _resources(main.get("resources") or {}),

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from controller.decisions.observed import Publication
 from controller.executors.pod import names
+from controller.executors.pod.publishing import NAME as PUBLISH
 from controller.executors.pod.setup import NAME as SETUP
 
 Object = dict[str, Any]
@@ -33,6 +35,7 @@ class Note:
     started_at: datetime | None = None
     code: int | None = None
     never_started: bool = False
+    publication: Publication | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class Terminated:
-    """How the command's container ended."""
+    """How a container ended."""
 
     code: int
     reason: str
@@ -91,6 +94,8 @@ class PodView:
         conditions: those that are True, and PodScheduled with what keeps it from being scheduled.
         running_since: of the command's container.
         setup: how the init container ended that makes the workspace, where it failed.
+        publishes: what the command pushed is published once it has succeeded.
+        publish_waits, publish_ended: of the container that does it.
     """
 
     namespace: str
@@ -107,6 +112,9 @@ class PodView:
     running_since: datetime | None
     terminated: Terminated | None
     setup: Terminated | None = None
+    publishes: bool = False
+    publish_waits: Told | None = None
+    publish_ended: Terminated | None = None
 
     @property
     def over(self) -> bool:
@@ -152,8 +160,7 @@ def pod_view(raw: Object) -> PodView:
     meta, status = raw["metadata"], raw.get("status") or {}
     true = _true(status)
     scheduled: Object = next((c for c in status.get("conditions") or () if c["type"] == "PodScheduled"), {})
-    state: Object = next((c for c in status.get("containerStatuses") or () if c["name"] == names.CONTAINER), {})
-    waiting = _blocked(status) or state.get("state", {}).get("waiting")
+    state, publish = _state(status, names.CONTAINER), _state(status, PUBLISH)
     return PodView(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -165,16 +172,29 @@ def pod_view(raw: Object) -> PodView:
         message=status.get("message") or "",
         unschedulable=_told(scheduled) if scheduled.get("status") == "False" else None,
         disrupted=true.get("DisruptionTarget"),
-        waiting=Told(waiting.get("reason") or "", waiting.get("message") or "") if waiting else None,
-        running_since=_time((state.get("state", {}).get("running") or {}).get("startedAt")),
-        terminated=_terminated(state.get("state", {}).get("terminated")),
+        waiting=_waits(_blocked(status) or state.get("waiting")),
+        running_since=_time((state.get("running") or {}).get("startedAt")),
+        terminated=_terminated(state.get("terminated")),
         setup=_failed_setup(status),
+        publishes=any(c.get("name") == PUBLISH for c in raw["spec"].get("containers") or ()),
+        publish_waits=_waits(publish.get("waiting")),
+        publish_ended=_terminated(publish.get("terminated")),
     )
 
 
+def _state(status: Object, name: str) -> Object:
+    """Of a container, whichever of the two kinds it is."""
+    found = (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ()))
+    state: Object = next((c.get("state") or {} for c in found if c.get("name") == name), {})
+    return state
+
+
+def _waits(state: Object | None) -> Told | None:
+    return Told(state.get("reason") or "", state.get("message") or "") if state else None
+
+
 def _failed_setup(status: Object) -> Terminated | None:
-    states = (c.get("state", {}) for c in status.get("initContainerStatuses") or () if c.get("name") == SETUP)
-    ended = _terminated(next((state.get("terminated") for state in states), None))
+    ended = _terminated(_state(status, SETUP).get("terminated"))
     return ended if ended is not None and (ended.code != 0 or ended.reason in NOT_BEGUN) else None
 
 
@@ -243,7 +263,14 @@ def _note(text: Any) -> Note | None:
         started_at=_moment(found.get("startedAt")),
         code=code if isinstance(code, int) and 0 <= code <= 255 else None,
         never_started=found.get("neverStarted") is True,
+        publication=_publication(found.get("publication")),
     )
+
+
+def _publication(found: Any) -> Publication | None:
+    if not isinstance(found, dict):
+        return None
+    return Publication(*(str(found.get(name) or "") for name in ("reason", "message", "commit")))
 
 
 def _moment(text: Any) -> datetime | None:
