@@ -82,8 +82,8 @@ class RepositoryUse(Model):
     lock: JobLock = Field(default=JobLock.EXCLUSIVE, description="Exclusive, Shared, or None for no lock.")
     push: Push = Field(
         default=Push.NONE,
-        description="None: its pushes are refused. Mirror: they stay in the mirror, which Pods cannot push to. Upstream: "
-        "the branch is published when the command has succeeded. At most what the Repository allows.",
+        description="None: its pushes are refused. Mirror: they stay in the mirror, which Pods cannot push to. "
+        "Upstream: the branch is published when the command has succeeded. At most what the Repository allows.",
     )
 
 

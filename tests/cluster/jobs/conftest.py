@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from controller.cli.access import load
+from hack.node.layout import Node
+from tests.cluster.jobs.shop import TOKEN
 from tests.cluster.namespaces import serve_kinds
 from tests.cluster.running_node import Cluster
 from tests.integration.controller.conftest import assert_no_defect
 from tests.integration.controller.jobs import Jobs
+from tests.integration.controller.repositories import Repositories
 from tests.integration.controller.running_controller import RunningController
+from tests.integration.repositories.homes import Upstream
+from tests.integration.repositories.servers import Web, serve
 
 
 @pytest.fixture(scope="package")
@@ -42,6 +48,26 @@ def controller(pods_controller: RunningController) -> Iterator[RunningController
     pods_controller.ensure()
     yield pods_controller
     assert_no_defect(pods_controller, since)
+
+
+@pytest.fixture
+def web(tmp_path: Path, node: Node) -> Iterator[Web]:
+    """A git server on this machine that Pods reach and that wants a password."""
+    with serve(Web(tmp_path, token=TOKEN), node.host_address) as made:
+        yield made
+
+
+@pytest.fixture
+def shop(web: Web, jobs: Jobs, tmp_path: Path, controller: RunningController) -> Upstream:
+    """A Repository on that server that is ready, with one commit; jobs may push upstream."""
+    made = Upstream.make(tmp_path / "shop")
+    made.commit({"file": "one\n"})
+    jobs.secret("remote", token=f"{TOKEN}\n")
+    repositories = Repositories(jobs, tmp_path)
+    spec = {"credentialsRef": {"name": "remote"}, "refreshInterval": "1h", "push": "Upstream"}
+    repositories.declare("shop", f"{web.url}/shop/remote.git", **spec)
+    repositories.wait("shop", "Ready")
+    return made
 
 
 @pytest.fixture(scope="package")

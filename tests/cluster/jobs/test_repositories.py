@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hack.node.layout import Node
+from tests.cluster.jobs.shop import TOKEN, start
 from tests.cluster.jobs.work import Kubectl, attempt_of, kept, pods_of, printed
 from tests.eventually import eventually_sync
-from tests.integration.controller.jobs import Jobs, uid_of
+from tests.integration.controller.jobs import Jobs
 from tests.integration.controller.repositories import Repositories
 from tests.integration.controller.running_controller import RunningController
 from tests.integration.repositories.homes import Upstream
-from tests.integration.repositories.servers import Web, serve, sshd
+from tests.integration.repositories.servers import Web, sshd
 
 pytestmark = pytest.mark.timeout(300)
 
-TOKEN = "s3cret-of-the-remote"
 LOOK = """
 echo commit $(git rev-parse HEAD) on $(git symbolic-ref --short HEAD) in $(pwd) with $(cat file)
 echo $HOLDFAST_REPOSITORY $HOLDFAST_WORKSPACE token $HOLDFAST_LOCK_TOKEN
@@ -29,33 +27,6 @@ git push -q origin HEAD:main || echo not pushed
 cat .git/config; env; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; ls -a /tmp /workspace
 echo looked; sleep 1000
 """
-
-
-@pytest.fixture
-def web(tmp_path: Path, node: Node) -> Iterator[Web]:
-    """A git server on this machine that Pods reach and that wants a password."""
-    with serve(Web(tmp_path, token=TOKEN), node.host_address) as made:
-        yield made
-
-
-@pytest.fixture
-def shop(web: Web, jobs: Jobs, tmp_path: Path, controller: RunningController) -> Upstream:
-    """A Repository on that server that is ready, with one commit."""
-    made = Upstream.make(tmp_path / "shop")
-    made.commit({"file": "one\n"})
-    jobs.secret("remote", token=f"{TOKEN}\n")
-    repositories = Repositories(jobs, tmp_path)
-    url = f"{web.url}/shop/remote.git"
-    repositories.declare("shop", url, credentialsRef={"name": "remote"}, refreshInterval="1h")
-    repositories.wait("shop", "Ready")
-    return made
-
-
-def start(jobs: Jobs, image: str, name: str, script: str, *, use: dict[str, Any] | None = None, **spec: Any) -> str:
-    """A job on the Repository, in an image with git; returns its uid."""
-    pod = {"image": image, "imagePullPolicy": "Never"}
-    repository = {"name": "shop", **(use or {})}
-    return uid_of(jobs.shell(name, script, **{"gracePeriod": "1s", "pod": pod, "repository": repository, **spec}))
 
 
 def test_the_workspace_and_its_credentials(

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,7 +27,7 @@ class Web:
         root: directory of bare repositories.
         token: the password that it wants; "" for none.
         redirect: answers with a redirect to this base URL.
-        hang: accepts requests and never answers.
+        hang: accepts requests and does not answer while it is true.
         drip: seconds between the bytes of an answer.
         requests: how many came.
     """
@@ -70,7 +71,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.asked.requests += 1
         if self.asked.hang:
-            self.asked.end.wait(60)
+            until = time.monotonic() + 60
+            while self.asked.hang and time.monotonic() < until and not self.asked.end.wait(0.1):
+                pass
         elif self.asked.redirect:
             self.send_response(302)
             self.send_header("Location", self.asked.redirect + self.path)
