@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
@@ -16,6 +17,7 @@ from controller.kube.client import Api
 from controller.kube.workloads import Workloads
 from controller.telemetry.metrics import Metrics
 from hack.node.images import BUSYBOX
+from tests.contract.repositories import TARGET, InPods, at_remote
 
 IMAGE = {"image": BUSYBOX, "imagePullPolicy": "Never"}
 
@@ -41,16 +43,19 @@ class PodSubject:
 
     Args:
         place: a directory that all instances share.
+        git: image and address of a git server that Pods reach, asked for where a test needs a repository.
     """
 
     api: Api
     namespace: str
     place: Path
+    git: Callable[[], tuple[str, str]] | None = None
     remove_pods: bool = True
     limit: float = 60.0
     woken: list[AttemptId] = field(default_factory=list)
     owners: dict[str, tuple[str, str]] = field(default_factory=dict)
     made: list[_Instance] = field(default_factory=list)
+    repository: InPods | None = None
 
     @property
     def executor(self) -> Executor:
@@ -79,6 +84,19 @@ class PodSubject:
         spec = LaunchSpec(AttemptId(uid, 1), self.namespace, name, argv, pod=request, **fields)  # type: ignore[arg-type]
         return replace(spec, limits=Limits(**limits))  # type: ignore[arg-type]
 
+    async def in_repository(self, *argv: str) -> LaunchSpec:
+        assert self.git is not None
+        image, address = self.git()
+        self.repository = await asyncio.to_thread(InPods, self.place / "repository", address)
+        spec = await self.job({"image": image, "imagePullPolicy": "Never"}, *argv)
+        assert spec.pod is not None
+        setup, publish = self.repository.setups(str(spec.attempt), image)
+        return replace(spec, working_dir=TARGET, pod=replace(spec.pod, setup=setup, publish=publish))
+
+    async def published(self) -> str:
+        assert self.repository is not None
+        return at_remote(self.repository.upstream)
+
     async def output(self, spec: LaunchSpec) -> bytes:
         path = self.place / str(spec.attempt) / "output.log"
         return path.read_bytes() if path.exists() else b""
@@ -89,6 +107,8 @@ class PodSubject:
     async def close(self) -> None:
         for made in self.made:
             await made.close()
+        if self.repository is not None:
+            self.repository.close()
 
     async def _instance(self) -> _Instance:
         workloads = Workloads(self.api, ATTEMPT_LABEL)

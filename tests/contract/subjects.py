@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from controller.decisions.observed import Evidence, Observation
 from controller.executors.base import AttemptId, Executor, LaunchSpec
 from controller.executors.process.executor import ProcessExecutor
+from tests.contract.repositories import OnHost
 from tests.integration.process.attempts import Host
 
 OVER = frozenset({Evidence.ENDED, Evidence.GONE, Evidence.NEVER_STARTED})
@@ -36,6 +38,12 @@ class Subject(Protocol):
     async def command(self, *argv: str, **fields: object) -> LaunchSpec:
         """An attempt of a job of its own that runs `argv`; `fields` go into the spec, those of Limits into them."""
 
+    async def in_repository(self, *argv: str) -> LaunchSpec:
+        """As `command`, in a workspace of a Repository: branch main, checked out."""
+
+    async def published(self) -> str:
+        """The commit of branch main at that Repository's remote, once what a success pushed was published."""
+
     async def output(self, spec: LaunchSpec) -> bytes:
         """What the attempt printed so far, as `holdfast logs` would show it."""
 
@@ -52,6 +60,7 @@ class ProcessSubject:
     limit = 30.0
 
     def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self._made = [ProcessExecutor(directory / "runs", "state-1", 5.0)]
         self.executor: Executor = self._made[0]
         self.woken: list[AttemptId] = []
@@ -60,6 +69,15 @@ class ProcessSubject:
 
     async def command(self, *argv: str, **fields: object) -> LaunchSpec:
         return self._host.command(*argv, **fields)
+
+    async def in_repository(self, *argv: str) -> LaunchSpec:
+        self._repository = await asyncio.to_thread(OnHost.make, self._directory)
+        spec = self._host.command(*argv, env={"HOLDFAST_LOCK_TOKEN": "1"})
+        workspace = await asyncio.to_thread(self._repository.workspace, str(spec.attempt))
+        return replace(spec, working_dir=str(workspace))
+
+    async def published(self) -> str:
+        return await asyncio.to_thread(self._repository.publish)
 
     async def output(self, spec: LaunchSpec) -> bytes:
         path = Path(self._host.run(spec).output)

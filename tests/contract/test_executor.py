@@ -272,3 +272,37 @@ async def test_what_a_command_left_running_ends_with_it(subject: Subject) -> Non
     """3.6: no descendant outlives the attempt: it is over only when nothing of it runs."""
     spec = await shell(subject, f"sleep {STARTED_AT_LEAST} & echo begun; exit 2")
     assert record(await finish(subject, spec)).code == 2
+
+
+PUSH = "set -e; git rev-parse HEAD; git commit -q --allow-empty -m mine; git push -q origin HEAD; git rev-parse HEAD"
+
+
+async def test_a_job_on_a_repository(subject: Subject) -> None:
+    """4.1, 5.3, 5.5: the same command commits and pushes from its workspace, and what it pushed is published."""
+    spec = await subject.in_repository("/bin/sh", "-c", PUSH)
+    seen = await finish(subject, spec)
+    assert (seen.evidence, record(seen).code, record(seen).reason) == (Evidence.ENDED, 0, "")
+    await subject.executor.release(spec.attempt, keep_record=True)
+    before, pushed = (await subject.output(spec)).decode().split()
+    assert before != pushed == await subject.published()
+
+
+async def test_a_job_on_a_repository_that_fails(subject: Subject) -> None:
+    """4.2, 5.5: its exit code and output are told as without one."""
+    spec = await subject.in_repository("/bin/sh", "-c", f"{PUSH} >/dev/null; echo out; exit 7")
+    seen = await finish(subject, spec)
+    assert (seen.evidence, record(seen).code, record(seen).reason) == (Evidence.ENDED, 7, "")
+    assert (await subject.output(spec)).endswith(b"out\n") and seen.publication is None
+
+
+async def test_a_stop_on_a_repository(subject: Subject) -> None:
+    """3.6: TERM reaches the command there too."""
+    script = "trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.1; done"
+    spec = await subject.in_repository("/bin/sh", "-c", script)
+    await subject.executor.launch(spec)
+    await printed(subject, spec, b"ready")
+    await alive(subject, spec)
+    await subject.executor.stop(spec.attempt, "Canceled", 20)
+    seen = await end(subject, spec)
+    assert (seen.evidence, record(seen).code, record(seen).reason) == (Evidence.ENDED, 5, "Canceled")
+    assert b"bye" in await subject.output(spec)

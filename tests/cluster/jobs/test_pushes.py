@@ -65,7 +65,7 @@ def test_published_as_on_a_host(
     kubectl: Kubectl,
     cluster: Cluster,
 ) -> None:
-    """4.1, 5.5, 3.7: `git push origin HEAD` is published once the command has succeeded; who comes next begins there."""
+    """4.1, 5.5, 3.7: `git push origin HEAD` is published once it has succeeded; who comes next begins there."""
     begun = shop.head()
     uid = start(jobs, operator_image, "first", f"echo begun; sleep 2; {LOOK}; {PUSH}; exit 0", use=UPSTREAM)
     next_one = start(jobs, operator_image, "second", f"git rev-parse HEAD; {PUSH}", use=UPSTREAM)
