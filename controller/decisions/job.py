@@ -18,7 +18,7 @@ from controller.decisions import status as step
 from controller.decisions.ask import ENDS_JOB
 from controller.decisions.executors import chosen, place
 from controller.decisions.inputs import Host, Observed
-from controller.decisions.job_repository import awaits_lock, locked, rebuilt, with_batch
+from controller.decisions.job_repository import awaits_lock, locked, rebuilt, unpublished, with_batch
 from controller.decisions.observed import Evidence
 from controller.decisions.outcome import ACTIVE_DEADLINE, suspended
 from controller.decisions.plan import Delete, Launch, Note, Plan
@@ -68,6 +68,8 @@ def _unfinished(job: BatchJob, seen: Observed, host: Host, now: datetime) -> Pla
         return _unreadable(job, status, now)
     if status.attempt is None and seen.known:
         status = rebuild(job, status, seen, host)
+        if unpublished(job):
+            return Plan(status, wake_after=0.0)  # whether its push was published is looked at by its attempt
     if step.active(status) is not None:
         return active.decide(job, status, seen, host, now)
     if status.attempt is not None and (end := ENDS.get(status.attempt.state)) is not None:

@@ -15,10 +15,11 @@ from datetime import datetime
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import AttemptState, BatchJobStatus
 from controller.api.conditions import is_true
-from controller.api.repository_use import RepositoryUsed
+from controller.api.repository_use import Push, RepositoryUsed
 from controller.api.text import COMMIT
 from controller.decisions import status as step
 from controller.decisions.inputs import Observed, RepositoryView, Step, StepState
+from controller.decisions.observed import NOT_PUBLISHED
 from controller.decisions.outcome import CANCELED, Outcome
 from controller.decisions.plan import Action, Launch, MakeWorkspace, Plan, Publish, StopPublishing, Void
 
@@ -109,6 +110,11 @@ def failed_workspace(seen: Observed) -> Outcome | None:
     return Outcome(AttemptState.FAILED, made.reason, made.message, final=made.final)
 
 
+def unpublished(job: BatchJob) -> bool:
+    """Whether a success of the job is one only once its push is published."""
+    return job.spec.repository is not None and job.spec.repository.push is Push.UPSTREAM
+
+
 def publishing(job: BatchJob, status: BatchJobStatus, seen: Observed, now: datetime) -> BatchJobStatus:
     """`status` of an attempt whose executor publishes its push by itself, while it does."""
     found = seen.repository.publication if seen.repository is not None else None
@@ -118,13 +124,26 @@ def publishing(job: BatchJob, status: BatchJobStatus, seen: Observed, now: datet
     return step.mark(job, status, now, ("Published", "Unknown", "Publishing", text))
 
 
+def _not_published(
+    job: BatchJob, status: BatchJobStatus, found: Step, ended: Outcome, now: datetime
+) -> tuple[BatchJobStatus, Outcome]:
+    """The command has succeeded, and a stop, its deadline or a loss ended what was to publish its push."""
+    row: step.Row = ("Published", "Unknown", ended.reason, found.message)
+    if found.reason == NOT_PUBLISHED:
+        row = ("Published", "False", ended.reason, found.message)
+    status = step.mark(job, status, now, row)
+    return status, replace(ended, message=f"{ended.message}; its push was not published: {found.message}")
+
+
 def publication(
     job: BatchJob, status: BatchJobStatus, seen: Observed, ended: Outcome, now: datetime
 ) -> Plan | tuple[BatchJobStatus, Outcome]:
     """What becomes of a success that is to be published: a Plan while it is under way, else the end as it is then."""
     view = seen.repository
-    if view is None or view.publication is None or ended.state is not AttemptState.SUCCEEDED:
+    if view is None or view.publication is None:
         return status, ended
+    if ended.state is not AttemptState.SUCCEEDED:
+        return _not_published(job, status, view.publication, ended, now)
     assert status.attempt is not None
     found = view.publication
     number = status.attempt.number

@@ -68,7 +68,7 @@ class Publication:
         return self.reason == PUBLISHED
 
 
-PUBLISHED = "Succeeded"  # reason of a Publication
+PUBLISHED, NOT_PUBLISHED = "Succeeded", "NotPublished"  # reasons of a Publication; the second: it did not begin
 
 
 @dataclass(frozen=True, slots=True)

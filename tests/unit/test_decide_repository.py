@@ -147,6 +147,25 @@ def test_a_cancel_ends_the_publication() -> None:
     assert decide(made, Observed(attempt=ENDED, repository=done), HOST, NOW).status.phase is Phase.SUCCEEDED
 
 
+@pytest.mark.parametrize(("reason", "published"), [("OperationKilled", "Unknown"), ("NotPublished", "False")])
+def test_a_publication_that_is_cut_off_is_told(reason: str, published: str) -> None:
+    """4.2: the command has succeeded, its Pod was ended; the remote may have it or not."""
+    view = RepositoryView(True, 7, True, "", MADE, Step(StepState.FAILED, reason, "cut off"))
+    evicted = replace(ENDED, exit=ExitRecord(0, None, "Evicted", "the node is full", NOW))
+    status = decide(running(), Observed(attempt=evicted, repository=view), HOST, NOW).status
+    told = find(status.conditions, "Published")
+    assert status.history == () and status.attempt is not None and status.attempt.state is AttemptState.LOST
+    assert "cut off" in status.attempt.message and told is not None and told.status == published
+
+
+def test_a_wiped_status_is_rebuilt_before_its_publication_is_asked_for() -> None:
+    """1.3, 5.5: a success that was to be published does not become one without it."""
+    found = Observed(attempt=ENDED, known=(1,), annotations={"lockToken": "7"}, repository=RepositoryView(True, 7))
+    plan = decide(with_repository(), found, HOST, NOW)
+    assert plan.actions == () and plan.wake_after == 0.0 and plan.status.phase is Phase.RUNNING
+    assert plan.status.attempt is not None and plan.status.attempt.lock_token == 7
+
+
 def test_nothing_is_published_without_the_lock() -> None:
     """5.5: fenced by the controller too, and while there is no record of the lock nothing is decided."""
     made, view = running(), RepositoryView(True, 7, False, "", MADE, Step(StepState.ABSENT))

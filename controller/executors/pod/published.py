@@ -10,11 +10,11 @@ import re
 from dataclasses import asdict
 
 from controller.api.text import COMMIT
-from controller.decisions.observed import PUBLISHED, Publication
+from controller.decisions.observed import NOT_PUBLISHED, PUBLISHED, Publication
 from controller.executors.pod.pending import QUIET
-from controller.executors.pod.views import NOT_BEGUN, PodView, Terminated
+from controller.executors.pod.views import NOT_BEGUN, UNKNOWN, PodView, Terminated
 
-KILLED = "OperationKilled"  # as on a host: it could not say why
+KILLED = "OperationKilled"  # as on a host: it could not say how far it came
 
 
 def publication_of(pod: PodView) -> Publication | None:
@@ -25,7 +25,7 @@ def publication_of(pod: PodView) -> Publication | None:
     if ended is not None:
         return _ended(ended)
     if pod.over:
-        return Publication(KILLED, "the Pod ended before it was published")
+        return Publication(NOT_PUBLISHED, "the Pod ended before that began")
     if waits is None or waits.reason in QUIET:
         return Publication()
     return Publication(message=f"{waits.reason}: {waits.message}".removesuffix(": "))
@@ -38,10 +38,10 @@ def _ended(ended: Terminated) -> Publication:
     if said.reason not in ("", PUBLISHED):
         return Publication(said.reason, said.message)
     if ended.reason == "OOMKilled":
-        return Publication(KILLED, "publishing took more memory than the limit of the Pod")
-    if ended.reason in NOT_BEGUN:
-        return Publication(KILLED, f"{ended.reason}: {ended.message}".removesuffix(": "))
-    return Publication(KILLED, f"it ended with exit code {ended.code} without saying why")
+        return Publication(KILLED, "it took more memory than the limit of the Pod, and the remote may have it")
+    if ended.reason in NOT_BEGUN - {UNKNOWN}:
+        return Publication(NOT_PUBLISHED, f"{ended.reason}: {ended.message}".removesuffix(": "))
+    return Publication(KILLED, f"it was cut off (exit code {ended.code}), and the remote may have it")
 
 
 def _said(text: str) -> Publication:

@@ -128,7 +128,8 @@ class PodView:
         return self.running_since is not None or (ended is not None and ended.reason not in NOT_BEGUN)
 
 
-NOT_BEGUN = frozenset({"StartError", "ContainerCannotRun", "ContainerStatusUnknown"})
+UNKNOWN = "ContainerStatusUnknown"
+NOT_BEGUN = frozenset({"StartError", "ContainerCannotRun", UNKNOWN})
 
 
 def job_view(raw: Object) -> JobView:

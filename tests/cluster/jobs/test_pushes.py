@@ -144,7 +144,7 @@ def test_canceled(
     jobs.patch("publishing", {"cancel": True})
     ended = attempt_of(jobs.finished("publishing", "Canceled"))
     web.hang = False
-    assert "not published" in ended["message"] and at_remote(shop) == before
+    assert "was not published: it was cut off" in ended["message"] and at_remote(shop) == before
     uid = start(jobs, operator_image, "after", "true")
     jobs.finished("after", "Succeeded")
 
