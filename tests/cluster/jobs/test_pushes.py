@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
 
+from controller.executors.process import identity
+from controller.local import records
+from hack.node import cgroups
+from hack.node.layout import Node
 from tests.cluster.jobs.shop import TOKEN, start
 from tests.cluster.jobs.work import Kubectl, attempt_of, holdfast, kept, pods_of, printed
-from tests.cluster.running_node import Cluster
+from tests.cluster.running_node import Cluster, up
 from tests.eventually import eventually_sync
 from tests.integration.controller.jobs import Jobs, condition_of
 from tests.integration.controller.running_controller import RunningController
@@ -168,6 +173,36 @@ def test_the_controller_is_killed_while_it_is_published(
     after = jobs.finished("next", "Succeeded")
     assert after["status"]["repository"]["commit"] == commit
     assert kept(controller, uid).count(b"pushed") == 1
+
+
+def test_the_kubelet_is_killed_while_the_command_runs(
+    controller: RunningController, jobs: Jobs, shop: Upstream, node: Node, operator_image: str
+) -> None:
+    """2.6: an init container is not begun again by the next kubelet; its end is published."""
+    uid = start(jobs, operator_image, "steady", f"echo ran; sleep 8; {PUSH}", use=UPSTREAM)
+    printed(controller, uid, b"ran")
+    record = records.read(node.home.record("kubelet"))
+    assert record is not None and record.process is not None and identity.send(record.process, signal.SIGKILL)
+    up(node.path)
+    job = jobs.finished("steady", "Succeeded")
+    assert attempt_of(job)["number"] == 1 and job["status"]["repository"]["published"] == at_remote(shop)
+    assert kept(controller, uid).count(b"ran\n") == 1
+
+
+def test_all_processes_of_the_pod_are_killed(
+    controller: RunningController, jobs: Jobs, shop: Upstream, node: Node, operator_image: str, kubectl: Kubectl
+) -> None:
+    """2.6, 4.2: also without its sandbox an init container of a Pod is not begun again, and nothing is published."""
+    before = at_remote(shop)
+    uid = start(jobs, operator_image, "struck", f"{PUSH}; echo ran; sleep 1000", use=UPSTREAM)
+    printed(controller, uid, b"ran")
+    pod = pods_of(kubectl, uid)[0]["metadata"]["uid"]
+    for pid in cgroups.pids_of_pod(node.cgroup, pod):
+        process = identity.of_pid(pid)
+        assert process is None or identity.send(process, signal.SIGKILL)
+    ended = jobs.finished("struck", "Failed")
+    assert attempt_of(ended)["number"] == 1 and attempt_of(ended)["exitCode"] == 137
+    assert kept(controller, uid).count(b"ran\n") == 1 and at_remote(shop) == before
 
 
 def test_an_evil_workspace_gets_nothing(
