@@ -102,6 +102,7 @@ def _alive(
         stop = () if found.stop_requested else (Stop(number, reason, grace),)
         notes = () if new is status else (Note("Stopping", f"attempt {number}: {new.reason}"),)
         return Plan(new, actions + stop, grace + STOP_GRACE_EXTRA, notes)
+    actions += job_repository.fencing(job, seen, found, number)
     recorded = status.attempt.state is AttemptState.RUNNING and _running_true(status)
     age = (now - found.started_at).total_seconds() if found.started_at else host.running_delay
     if not recorded and 0 <= age < host.running_delay:

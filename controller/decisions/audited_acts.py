@@ -5,7 +5,7 @@ from __future__ import annotations
 from controller.api.batchjob import BatchJob
 from controller.api.snapshot import Snapshot
 from controller.decisions.audit_line import Category, Line
-from controller.decisions.plan import Action, Launch, Release, Stop, Supervise, Void
+from controller.decisions.plan import Action, Fence, Launch, Release, Stop, Supervise, Void
 from controller.errors import HoldfastError
 
 URGENT = (Launch, Stop, Void)
@@ -138,7 +138,7 @@ def _message(action: Action) -> str:
     match action:
         case Stop(grace_seconds=grace):
             return f"grace {grace:g} s"
-        case Void(message=message):
+        case Void(message=message) | Fence(message=message):
             return message
         case Release(keep_record=kept):
             return "record and output are kept" if kept else "removed"

@@ -18,10 +18,11 @@ from controller.api.conditions import is_true
 from controller.api.repository_use import Push, RepositoryUsed
 from controller.api.text import COMMIT
 from controller.decisions import status as step
+from controller.decisions.executors import POD
 from controller.decisions.inputs import Observed, RepositoryView, Step, StepState
-from controller.decisions.observed import NOT_PUBLISHED
+from controller.decisions.observed import NOT_PUBLISHED, Observation
 from controller.decisions.outcome import CANCELED, Outcome
-from controller.decisions.plan import Action, Launch, MakeWorkspace, Plan, Publish, StopPublishing, Void
+from controller.decisions.plan import Action, Fence, Launch, MakeWorkspace, Plan, Publish, StopPublishing, Void
 
 NO_SOUND_MIRROR = frozenset({"Corrupt", "NoMirror"})  # of an operation that needs the mirror: see repositories.results
 LOOK_AGAIN = 5.0  # seconds; the end of an operation wakes the job
@@ -108,6 +109,18 @@ def failed_workspace(seen: Observed) -> Outcome | None:
     if made.reason in NO_SOUND_MIRROR:
         return Outcome(AttemptState.NEVER_STARTED, "NeverStarted", f"{made.reason}: {made.message}")
     return Outcome(AttemptState.FAILED, made.reason, made.message, final=made.final)
+
+
+def fencing(job: BatchJob, seen: Observed, found: Observation, number: int) -> tuple[Action, ...]:
+    """What keeps a Pod whose lock is not its own any more from publishing; on a host the mirror does.
+
+    Asked again until it is done: a crash between record and action changes nothing.
+    """
+    view = seen.repository
+    lost = view is not None and view.needs_lock and view.holds is False
+    if not lost or found.executor != POD or found.fenced or not unpublished(job):
+        return ()
+    return (Fence(number, "its lock was taken away or given on while it ran: what it pushed was not published"),)
 
 
 def unpublished(job: BatchJob) -> bool:

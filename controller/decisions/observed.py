@@ -89,6 +89,7 @@ class Observation:
         held: that is for others to end, however long it takes: the time limit of a start does not count.
         host: node that it runs on, "" where that is the controller's own host.
         executor: name of the executor that looked.
+        fenced: its executor keeps it from publishing what it pushes.
         publication: of an attempt whose executor publishes what it pushed, once the command has succeeded; else None.
     """
 
@@ -104,4 +105,5 @@ class Observation:
     held: bool = False
     host: str = ""
     executor: str = "Process"
+    fenced: bool = False
     publication: Publication | None = None

@@ -68,11 +68,19 @@ class StopPublishing:
 
 
 @dataclass(frozen=True, slots=True)
+class Fence:
+    """Keep an attempt that its own executor publishes for from doing so: its lock was taken away or given on."""
+
+    number: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Delete the object: its time to live after the end is over."""
 
 
-Action = Launch | Stop | Void | Supervise | Release | MakeWorkspace | Publish | StopPublishing | Delete
+Action = Launch | Stop | Void | Supervise | Release | MakeWorkspace | Publish | StopPublishing | Fence | Delete
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,12 @@ class Executor(Protocol):
     async def void(self, attempt: AttemptId, message: str) -> bool:
         """Make sure that an attempt that is not proved started never starts; False where it may have started."""
 
+    async def fence(self, attempt: AttemptId, message: str) -> None:
+        """Keep an attempt that runs from publishing by itself what it pushes: its lock is not its own any more.
+
+        Nothing to do where it does not publish by itself, or does so already.
+        """
+
     async def ensure_supervised(self, attempt: AttemptId) -> bool:
         """Take up the supervision of an attempt whose supervisor is dead or stands still; True: one was started."""
 

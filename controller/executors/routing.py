@@ -58,6 +58,10 @@ class RoutingExecutor:
         self._traces.setdefault(attempt, self.name_of(attempt))
         return await self._of(attempt).void(attempt, message)
 
+    async def fence(self, attempt: AttemptId, message: str) -> None:
+        """As the executor of the attempt; raises Waiting where that one is not enabled."""
+        await self._of(attempt).fence(attempt, message)
+
     async def ensure_supervised(self, attempt: AttemptId) -> bool:
         """As the executor of the attempt; raises Waiting where that one is not enabled."""
         return await self._of(attempt).ensure_supervised(attempt)

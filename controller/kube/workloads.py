@@ -130,6 +130,14 @@ class Workloads:
             return False
         return True
 
+    async def patch_pod(self, namespace: str, name: str, uid: str, patch: Object) -> None:
+        """Merge into exactly this Pod; nothing to do where it is gone. Raises Terminal, Waiting, Transient."""
+        body = {**patch, "metadata": {**patch.get("metadata", {}), "uid": uid}}
+        try:
+            self._pods.put(await self._api.patch("Pod", namespace, name, body))
+        except (NotFound, Conflict):
+            return
+
     async def delete_job(self, namespace: str, name: str, uid: str) -> None:
         """Delete exactly this Job and, in the background, its Pods. Raises Waiting, Transient."""
         try:

@@ -25,6 +25,7 @@ from controller.decisions.orphan import is_over
 from controller.decisions.plan import (
     Action,
     Delete,
+    Fence,
     Launch,
     MakeWorkspace,
     Plan,
@@ -292,6 +293,8 @@ class JobReconciler:
                 await self._repositories.publish(job, number)
             case StopPublishing(number):
                 await self._repositories.stop_publishing(job, number)
+            case Fence(number, message):
+                await parts.executor.fence(AttemptId(uid, number), message)
             case Delete():
                 await parts.api.delete(*job.key, uid)
 

@@ -44,6 +44,7 @@ UNUSED: dict[Call, str] = {
     ("", "events", "patch"): "when the same is told again",
     ("", "events", "list"): "why a Job has no Pod: a quota, an admission webhook",
     ("batch", "jobs", "get"): "when a Job of that name is there: ours or somebody else's",
+    ("", "pods", "patch"): "a Pod whose lock was taken away must not publish: tests/cluster/jobs/test_pushes.py",
     ("batch", "jobs", "delete"): "where output is kept outside the state directory, Jobs and Pods go at the end",
     ("holdfast.dev", "callbacks", "patch"): "a dead letter is no longer owned by its job",
     ("holdfast.dev", "callbacks", "delete"): "it is delivered and its job is gone",

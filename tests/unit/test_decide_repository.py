@@ -13,7 +13,7 @@ from controller.api.conditions import find
 from controller.decisions.inputs import Observed, RepositoryView, Step, StepState
 from controller.decisions.job import decide
 from controller.decisions.observed import Evidence, ExitRecord, Observation, Publication
-from controller.decisions.plan import Launch, MakeWorkspace, Publish, Stop, StopPublishing, Void
+from controller.decisions.plan import Fence, Launch, MakeWorkspace, Publish, Stop, StopPublishing, Void
 from tests.unit.builders import HOST, job
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -198,6 +198,23 @@ def test_a_pod_that_publishes_says_so_and_is_stopped_by_a_cancel_only() -> None:
     assert decide(canceled, seen, HOST, NOW.replace(minute=3)).actions == (Stop(1, "Canceled", 30.0),)
     suspended = decide(made, replace(seen, attempt=replace(alive, publication=None)), HOST, NOW.replace(minute=3))
     assert suspended.actions == (Stop(1, "Suspended", 30.0),)
+
+
+def test_a_pod_whose_lock_was_taken_is_kept_from_publishing() -> None:
+    """5.4, 5.5: asked for until it is so; on a host the mirror refuses it, and who holds the lock is let be."""
+    alive = Observation(Evidence.ALIVE, started_at=NOW, supervised=True, executor="Pod")
+    view = RepositoryView(True, 7, False, "", MADE)
+    for _ in range(2):
+        made = running()
+        plan = decide(made, Observed(attempt=alive, repository=view), HOST, NOW.replace(minute=2))
+        assert [type(action) for action in plan.actions] == [Fence]
+        made = made.model_copy(update={"status": plan.status})
+    for found, holds in ((replace(alive, fenced=True), False), (replace(alive, executor="Process"), False)):
+        seen = Observed(attempt=found, repository=replace(view, holds=holds))
+        assert decide(made, seen, HOST, NOW.replace(minute=3)).actions == ()
+    for known in (True, None):
+        seen = Observed(attempt=alive, repository=replace(view, holds=known))
+        assert decide(made, seen, HOST, NOW.replace(minute=3)).actions == ()
 
 
 def test_the_commit_of_a_pod_is_recorded_with_its_admission() -> None:

@@ -69,6 +69,16 @@ def test_only_ours_have_the_credentials() -> None:
     assert publish["securityContext"]["readOnlyRootFilesystem"] and publish["command"] == ["python3", "$$(X)"]
 
 
+def test_it_reads_whether_it_is_fenced_when_it_begins() -> None:
+    """5.5: from an annotation of its own Pod, which the controller writes while the command runs."""
+    env = {one["name"]: one.get("valueFrom") for one in declared()["containers"][0]["env"]}
+    assert env["HOLDFAST_FENCED"] == {"fieldRef": {"fieldPath": "metadata.annotations['holdfast.dev/fenced']"}}
+    running = publishing("Pending", RUNNING)
+    assert not seen(job(), running).fenced
+    running["metadata"]["annotations"] = {names.FENCED: "why"}
+    assert seen(job(), running).fenced
+
+
 def test_it_needs_no_more_of_the_node_than_the_command() -> None:
     """5.3: a GPU is the command's alone."""
     made = declared(resources={"limits": {"cpu": "2", "memory": "64Mi", "nvidia.com/gpu": "1"}})

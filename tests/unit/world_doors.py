@@ -118,6 +118,9 @@ class WorldExecutor:
         self._effect(lambda: self._world.void(attempt))
         return self._world.runs[attempt].state == "never"
 
+    async def fence(self, attempt: AttemptId, message: str) -> None:
+        """The mirror does it."""
+
     async def ensure_supervised(self, attempt: AttemptId) -> bool:
         self._effect(lambda: self._world.supervise(attempt))
         return True

@@ -45,6 +45,9 @@ class Cluster(Protocol):
     async def patch_job(self, namespace: str, name: str, uid: str, patch: Object) -> bool:
         """False: it is gone."""
 
+    async def patch_pod(self, namespace: str, name: str, uid: str, patch: Object) -> None:
+        """Exactly this one; nothing to do where it is gone."""
+
     async def delete_job(self, namespace: str, name: str, uid: str) -> None:
         """Exactly this one, and its Pods."""
 

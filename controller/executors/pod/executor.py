@@ -180,6 +180,13 @@ class PodExecutor:
         """What its output takes on this host."""
         return self._place.size(attempt)
 
+    async def fence(self, attempt: AttemptId, message: str) -> None:
+        """Write it on the Pod: what publishes reads it when it begins. Raises Transient, Waiting."""
+        for pod in (await self._looks.look(attempt)).pods:
+            if pod.publishes and not (pod.over or pod.fenced):
+                note = {"metadata": {"annotations": {names.FENCED: message}}}
+                await self._cluster.patch_pod(pod.namespace, pod.name, pod.uid, note)
+
     async def ensure_supervised(self, attempt: AttemptId) -> bool:
         """Nothing to do: the kubelet supervises."""
         return False

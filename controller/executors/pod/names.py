@@ -12,6 +12,7 @@ CARRIED = "holdfast.dev/carried"  # JSON: LaunchSpec.annotations
 STOPPED = "holdfast.dev/stopped"  # JSON: reason and time of a stop, written before the first signal
 VOIDED = "holdfast.dev/voided"  # JSON: reason and message of what never starts
 ENDED = "holdfast.dev/ended"  # JSON: how it ended, for when its Pod is gone
+FENCED = "holdfast.dev/fenced"  # on the Pod: why what its command pushed must not be published any more
 OUTPUT_BYTES = "holdfast.dev/output-bytes"  # spec.limits.outputBytes
 
 QUEUE_LABELS = ("kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class")  # taken away from what must not start

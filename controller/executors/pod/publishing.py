@@ -15,6 +15,7 @@ from controller.executors.pod import names, setup
 Object = dict[str, Any]
 
 NAME, SCRATCH = "publish", "publish-tmp"
+FENCED = "HOLDFAST_FENCED"  # repositories/operations/pod.py reads it
 _OURS = (setup.NAME, names.CONTAINER, NAME)
 
 
@@ -29,7 +30,10 @@ def publish_container(publish: PodSetup, main: Object, security: Object) -> Obje
     It only reads the workspace. The node has its image: that of the container that made the workspace.
     """
     mounts = [{**setup.mount(publish), "readOnly": True}, {"name": SCRATCH, "mountPath": "/tmp"}]
-    return {**setup.container(NAME, publish, main, security, mounts), "imagePullPolicy": "IfNotPresent"}
+    made = setup.container(NAME, publish, main, security, mounts)
+    # The kubelet looks at the Pod's annotations when it starts the container: once the command has ended.
+    fenced = {"name": FENCED, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{names.FENCED}']"}}}
+    return {**made, "env": [*made["env"], fenced], "imagePullPolicy": "IfNotPresent"}
 
 
 def arranged(pod: Object, publish: Object) -> Object:

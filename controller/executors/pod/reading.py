@@ -78,6 +78,7 @@ def _with_pod(job: JobView | None, pod: PodView, now: datetime) -> Observation:
             host=pod.node,
             executor=POD,
             publication=publication_of(pod),
+            fenced=pod.fenced,
         )
     # Also where it is being deleted: an outside queue that takes a place away deletes a Pod that had not begun.
     return pending(job, pod)

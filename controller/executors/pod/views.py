@@ -96,6 +96,7 @@ class PodView:
         setup: how the init container ended that makes the workspace, where it failed.
         publishes: what the command pushed is published once it has succeeded.
         publish_waits, publish_ended: of the container that does it.
+        fenced: it must not be, as far as that container was not begun before.
     """
 
     namespace: str
@@ -115,6 +116,7 @@ class PodView:
     publishes: bool = False
     publish_waits: Told | None = None
     publish_ended: Terminated | None = None
+    fenced: bool = False
 
     @property
     def over(self) -> bool:
@@ -180,6 +182,7 @@ def pod_view(raw: Object) -> PodView:
         publishes=any(c.get("name") == PUBLISH for c in raw["spec"].get("containers") or ()),
         publish_waits=_waits(publish.get("waiting")),
         publish_ended=_terminated(publish.get("terminated")),
+        fenced=names.FENCED in (meta.get("annotations") or {}),
     )
 
 

@@ -197,6 +197,9 @@ class ProcessExecutor:
         """Names in `runs` that are no attempts and that we did not make; raises Transient."""
         return [name for name in self._names() if not name.startswith(".") and not is_attempt_name(name)]
 
+    async def fence(self, attempt: AttemptId, message: str) -> None:
+        """Nothing to do: the mirror refuses its pushes, and an operation publishes them."""
+
     async def ensure_supervised(self, attempt: AttemptId) -> bool:
         """Start a supervisor in attach mode where the attempt needs one and none works; idempotent, `lock` decides.
 

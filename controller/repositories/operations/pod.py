@@ -17,6 +17,7 @@ from controller.files.atomic import write_all
 from controller.repositories.names import BadName
 from controller.repositories.operations.failures import Failed
 from controller.repositories.operations.git import Secrets
+from controller.repositories.operations.outcome import Outcome
 from controller.repositories.operations.run import attempt
 from controller.repositories.orders import Checkout, PublishPushed, parse_order
 from controller.repositories.results import EXIT_FAILED, Reason
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str]) -> int:
         raise BadName(f"{order.operation} is not done in a Pod")
     signal.signal(signal.SIGALRM, _too_long)
     signal.alarm(max(1, int(order.deadline_seconds)))
-    outcome = attempt(order, (), secrets)
+    fenced = os.environ.get("HOLDFAST_FENCED", "") if isinstance(order, PublishPushed) else ""
+    outcome = Outcome(Reason.STALE_TOKEN, fenced) if fenced else attempt(order, (), secrets)
     signal.alarm(0)
     message = secrets.redact(outcome.message)
     print(f"{outcome.reason}: {message or outcome.commit}", flush=True)

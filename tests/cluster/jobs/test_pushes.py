@@ -175,6 +175,26 @@ def test_the_controller_is_killed_while_it_is_published(
     assert kept(controller, uid).count(b"pushed") == 1
 
 
+def test_the_lock_is_taken_away(
+    controller: RunningController, jobs: Jobs, shop: Upstream, operator_image: str, kubectl: Kubectl
+) -> None:
+    """5.4, 5.5: it runs on, and is not published; who got the lock meanwhile is."""
+    uid = start(jobs, operator_image, "robbed", f"{PUSH}; echo waiting; sleep 15; echo done", use=UPSTREAM)
+    start(jobs, operator_image, "heir", PUSH, use=UPSTREAM)
+    printed(controller, uid, b"waiting")
+    jobs.running("robbed")
+    holder = jobs.get("shop", "repositories")["status"]["lock"]["holders"][0]
+    jobs.patch(holder["claim"], {"forceRelease": holder["uid"]}, "repositorylocks")
+    jobs.wait("robbed", "LockGranted", "False")
+    job = jobs.finished("robbed", "Failed")
+    assert job["status"]["reason"] == "StaleToken" and published(job) == ("False", "StaleToken")
+    assert attempt_of(job)["exitCode"] == 0
+    printed(controller, uid, b"done")
+    after = jobs.finished("heir", "Succeeded")
+    assert at_remote(shop) == after["status"]["repository"]["published"]
+    assert git(shop.bare, "rev-list", "--count", f"{shop.head()}..main").stdout == "1\n"
+
+
 def test_the_kubelet_is_killed_while_the_command_runs(
     controller: RunningController, jobs: Jobs, shop: Upstream, node: Node, operator_image: str
 ) -> None:

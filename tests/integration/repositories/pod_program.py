@@ -31,14 +31,14 @@ def place_of(home: Home) -> Path:
     return place
 
 
-def perform(home: Home, order: Checkout | PublishPushed, token: str = f"{TOKEN}\n") -> Ran:
+def perform(home: Home, order: Checkout | PublishPushed, token: str = f"{TOKEN}\n", **more: str) -> Ran:
     """Run it, with a termination message that cannot be replaced; the token is nowhere in what it says."""
     place, message = place_of(home), Path(order.result)
     message.write_text("")
     env = {"PATH": os.environ["PATH"], "HOME": "/tmp", "TMPDIR": str(place / "tmp"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-P", "-m", "controller.repositories.operations.pod", order.to_json()],
-        env={**env, "HOLDFAST_GIT_TOKEN": token},
+        env={**env, "HOLDFAST_GIT_TOKEN": token, **more},
         cwd="/",
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -185,6 +185,16 @@ def test_the_token_reaches_a_remote_that_asks_for_it(pod: Pod) -> None:
     assert told(pod.publish(token="9")) == ("Succeeded", commit)
 
 
+def test_who_is_fenced_publishes_nothing(pod: Pod) -> None:
+    """5.5: the lock was taken away while the command ran."""
+    before = pod.at_remote()
+    pod.commit()
+    pod.push()
+    ran = pod.publish(HOLDFAST_FENCED="its lock was taken away")
+    assert (ran.code, told(ran)) == (1, ("StaleToken", "")) and "taken away" in ran.said
+    assert pod.at_remote() == before
+
+
 EVIL = """
 [core]
 \tsshCommand = {mark}
