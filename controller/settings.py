@@ -127,7 +127,9 @@ class Settings(BaseSettings):
     )
     max_transfers: int = Field(default=4, ge=1, description="Operations on git remotes at once on this host.")
     keep_failed_workspaces_seconds: float = Field(
-        default=86400, ge=0, description="Workspaces of attempts that did not succeed are removed after this."
+        default=86400,
+        ge=0,
+        description="Workspaces and checkpoints of attempts that did not succeed are removed after this.",
     )
     orphan_grace_seconds: float = Field(
         default=60,

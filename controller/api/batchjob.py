@@ -29,12 +29,14 @@ class ExecutorName(StrEnum):
 
 
 class OnLost(StrEnum):
+    RESUME = "Resume"
     RESTART = "Restart"
     FAIL = "Fail"
     MANUAL = "Manual"
 
 
 class DecisionAction(StrEnum):
+    RESUME = "Resume"
     RESTART = "Restart"
     FAIL = "Fail"
     CLEANUP = "Cleanup"
@@ -146,8 +148,9 @@ class Decision(Model):
 
     attempt: int = Field(description="Number of the attempt that was lost.", ge=1)
     action: DecisionAction = Field(
-        description="Restart: one more attempt. Fail: the job ends as Failed. Cleanup: the same, and its workspace is "
-        "removed at once."
+        description="Resume: one more attempt, which goes on in the workspace and with the checkpoints of this one. "
+        "Restart: one more attempt, in a clean workspace. Fail: the job ends as Failed. Cleanup: the same, and its "
+        "workspace and checkpoints are removed at once."
     )
 
 
@@ -168,6 +171,16 @@ class BatchJobSpec(Model):
             "FieldValueRequired",
         ),
         Rule("self.command[0] != ''", "spec.command[0] names the program, it cannot be empty", "command"),
+        Rule(
+            "!has(self.resumeCommand) || self.resumeCommand[0] != ''",
+            "spec.resumeCommand[0] names the program, it cannot be empty",
+            "resumeCommand",
+        ),
+        Rule(
+            "!has(self.resumeCommand) || (has(self.onLost) && self.onLost in ['Resume', 'Manual'])",
+            "spec.resumeCommand is what a resumed attempt runs: set spec.onLost to Resume or Manual, or leave it out",
+            "resumeCommand",
+        ),
         *(
             Rule(
                 f"!has(self.{field}) || duration(self.{field}) > duration('0s')",
@@ -183,6 +196,13 @@ class BatchJobSpec(Model):
         max_length=256,
     )
     args: tuple[Argument, ...] = Field(default=(), description="Further arguments.", max_length=1024)
+    resume_command: tuple[Argument, ...] | None = Field(
+        default=None,
+        description="What an attempt runs that resumes a lost one, instead of command and args; unset: those again. "
+        "HOLDFAST_RESUMED_FROM tells such an attempt from others. Read when it is launched.",
+        min_length=1,
+        max_length=1280,
+    )
     env: tuple[EnvVar, ...] = Field(
         default=(),
         description="Environment variables.",
@@ -229,8 +249,9 @@ class BatchJobSpec(Model):
     retry: Retry = Field(default_factory=Retry, description="What happens when an attempt fails.")
     on_lost: OnLost = Field(
         default=OnLost.RESTART,
-        description="What follows a lost attempt (reboot, killed with its supervisor): Restart, Fail, or Manual, "
-        "which waits for spec.decision.",
+        description="What follows a lost attempt (reboot, killed with its supervisor). Resume: an attempt that goes on "
+        "in the same workspace and with the same HOLDFAST_CHECKPOINT_DIR. Restart: one in a clean workspace. Fail: "
+        "the job ends. Manual: it waits for spec.decision, which may be Resume.",
     )
     loss_limit: int = Field(default=3, description="How many lost attempts are followed by another one.", ge=0, le=100)
     suspend: bool = Field(

@@ -66,6 +66,15 @@ class Attempt(Model):
     signal: int | None = Field(default=None, description="Signal that ended it.", ge=1, le=64)
     reason: str = Field(default="", description="Why it ended, in CamelCase.", max_length=128)
     message: str = Field(default="", description="What a person should know.", max_length=2048)
+    resumed_from: int | None = Field(
+        default=None, description="Number of the lost attempt that it goes on from; unset: it began anew.", ge=1
+    )
+    origin: int | None = Field(
+        default=None,
+        description="Number of the attempt that began what it goes on in: workspace and checkpoints are named after "
+        "that one; unset: after itself.",
+        ge=1,
+    )
     recovered: bool | None = Field(
         default=None, description="true: it ran while the controller was started anew, which took it up again."
     )
@@ -88,7 +97,7 @@ class BatchJobStatus(Model):
     reason: str = Field(default="", description="Reason of the phase, for the printed columns.", max_length=128)
     conditions: tuple[Condition, ...] = Field(
         default=(),
-        description="Admitted, Running, NeedsDecision, Complete, Failed, Finished.",
+        description="Admitted, Running, Resumed, NeedsDecision, Complete, Failed, Finished.",
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
@@ -106,6 +115,11 @@ class BatchJobStatus(Model):
     )
     failures: int = Field(default=0, description="Attempts that failed; counted against retry.limit.", ge=0)
     losses: int = Field(default=0, description="Attempts that were lost; counted against lossLimit.", ge=0)
+    resume_from: int | None = Field(
+        default=None,
+        description="Number of the lost attempt that the next one goes on from; unset: the next one begins anew.",
+        ge=1,
+    )
     retry_at: Time | None = Field(default=None, description="Not started again before this time.")
     decided: int = Field(default=0, description="Number of the attempt whose spec.decision was carried out.", ge=0)
     finished_at: Time | None = Field(default=None, description="When the job ended.")

@@ -28,6 +28,7 @@ from controller.reconcile.jobs import JobReconciler
 from controller.reconcile.parts import Parts
 from controller.reconcile.queues import QueueReconciler
 from controller.reconcile.repositories import RepositoryReconciler
+from controller.reconcile.resumption import Resumption
 from controller.reconcile.workers import Reconcile, Result
 
 Listener = Callable[[Change], None]
@@ -84,7 +85,8 @@ def _repositories(parts: Parts, sides: Sides) -> Reconciler:
 
 
 def _jobs(parts: Parts, sides: Sides) -> Reconciler:
-    return JobReconciler(parts, sides.repositories.jobs, sides.deliveries)
+    side = sides.repositories
+    return JobReconciler(parts, side.jobs, sides.deliveries, Resumption(parts, side.operations.places))
 
 
 HANDLED = (

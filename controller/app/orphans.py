@@ -6,7 +6,7 @@ from controller.app.works import Works
 from controller.recovery.attempt_orphans import RunDirectoryOrphans, StrayProcesses, TempFiles
 from controller.recovery.orphans import Sweeper
 from controller.recovery.repository_orphans import BaseOrphans, MirrorOrphans, OperationOrphans, ResultOrphans
-from controller.recovery.workspace_orphans import WorkspaceOrphans
+from controller.recovery.workspace_orphans import checkpoint_orphans, workspace_orphans
 from controller.settings import Settings
 
 
@@ -18,7 +18,8 @@ def sweeper(works: Works, settings: Settings) -> Sweeper:
         RunDirectoryOrphans(parts, works.orphans, works.ownerless.attempts),
         StrayProcesses(parts, settings.runs),
         OperationOrphans(parts, operations),
-        WorkspaceOrphans(parts, operations, settings.keep_failed_workspaces_seconds),
+        workspace_orphans(parts, operations.places, settings.keep_failed_workspaces_seconds),
+        checkpoint_orphans(parts, operations.places, settings.keep_failed_workspaces_seconds),
         BaseOrphans(parts, operations),
         MirrorOrphans(parts, operations),
         ResultOrphans(operations),

@@ -18,8 +18,8 @@ from controller.kube.errors import Conflict
 
 Object = dict[str, Any]
 
-ACTIONS = {"restart": "Restart", "fail": "Fail", "cleanup": "Cleanup"}
-RESUME = "resume"
+ACTIONS = {"resume": "Resume", "restart": "Restart", "fail": "Fail", "cleanup": "Cleanup"}
+NO_EVIDENCE = "NoEvidence"  # reason of a question about an attempt of which nothing is proved
 TRIES = 5
 
 
@@ -52,6 +52,7 @@ def decide(
     """Answer for jobs that wait for a person. ACTION is one of
 
     \b
+      resume    one more attempt, which goes on in its workspace and with its checkpoints
       restart   one more attempt, in a clean workspace
       fail      the job ends; its workspace is kept for a day
       cleanup   the job ends and nothing of it is kept but its record and output
@@ -60,7 +61,7 @@ def decide(
       kubectl get bj                      # PHASE Waiting
       holdfast describe build-x7k2p       # what happened
       holdfast decide build-x7k2p restart
-      holdfast decide -l app=index fail
+      holdfast decide -l app=index resume
       holdfast decide --all-waiting restart --dry-run
     """
     names, action = words[:-1], _action(words[-1])
@@ -74,9 +75,6 @@ def decide(
 
 
 def _action(word: str) -> str:
-    if word.lower() == RESUME:
-        text = "nothing can be resumed: a job has no checkpoint that a new attempt could go on from; use restart"
-        raise click.UsageError(f"{text} (for suspended jobs there is `holdfast resume`)")
     action = ACTIONS.get(word.lower())
     if action is None:
         raise click.UsageError(f"the last word is the answer: {word!r} is none of {', '.join(ACTIONS)}")
@@ -108,7 +106,7 @@ def _each(
 def answer(session: Session, name: str, seen: Object | None, action: str, attempt: int | None, *, dry_run: bool) -> int:
     """The number of the attempt that was answered for. One that asks about a newer attempt by now is not answered."""
     job = seen or session.cluster.get("BatchJob", name)
-    number = _question(job, attempt)
+    number = _question(job, action, attempt)
     for left in reversed(range(TRIES)):
         if dry_run:
             return number
@@ -121,11 +119,11 @@ def answer(session: Session, name: str, seen: Object | None, action: str, attemp
             if not left:
                 raise
             job = session.cluster.get("BatchJob", name)
-            _question(job, number)
+            _question(job, action, number)
     return number
 
 
-def _question(job: Object, wanted: int | None) -> int:
+def _question(job: Object, action: str, wanted: int | None) -> int:
     """Number of the attempt that needs the decision; an answer for any other one would never be carried out."""
     name = view.name(job)
     if view.ended(job):
@@ -133,8 +131,11 @@ def _question(job: Object, wanted: int | None) -> int:
     newest = int((view.attempt(job) or {}).get("number") or 0)
     if wanted is not None and wanted != newest:
         raise Failure(f"{name} asks nothing about attempt {wanted}: its newest attempt is {newest or 'not made yet'}")
-    if view.condition(job, "NeedsDecision") is None:
+    if (asked := view.condition(job, "NeedsDecision")) is None:
         raise Failure(f"{name} does not ask for a decision: it is {view.why(job)}; see `holdfast describe {name}`")
+    if action == ACTIONS["resume"] and asked.get("reason") == NO_EVIDENCE:
+        text = f"nothing proves that attempt {newest} of {name} is over, and two must not work in one workspace"
+        raise Failure(f"{text}: if you know that it is, use restart, fail or cleanup")
     return newest
 
 

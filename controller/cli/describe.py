@@ -81,7 +81,7 @@ def _recorded(job: Object) -> None:
     attempts = [*(status.get("history") or ()), *([status["attempt"]] if status.get("attempt") else [])]
     tables.heading("Attempts")
     tables.table_or_none(
-        ("NUMBER", "STATE", "HOST", "STARTED", "TOOK", "EXIT", "SIGNAL", "REASON", "MESSAGE"),
+        ("NUMBER", "STATE", "RESUMES", "HOST", "STARTED", "TOOK", "EXIT", "SIGNAL", "REASON", "MESSAGE"),
         [_attempt(attempt) for attempt in attempts],
     )
     for key, label in (("failures", "failed"), ("losses", "lost")):
@@ -121,6 +121,7 @@ def _attempt(attempt: Object) -> tuple[Any, ...]:
     return (
         attempt.get("number"),
         attempt.get("state"),
+        attempt.get("resumedFrom"),
         attempt.get("host"),
         f"{view.age(attempt['startedAt'])} ago" if attempt.get("startedAt") else "",
         view.took(attempt.get("startedAt"), attempt.get("finishedAt")),

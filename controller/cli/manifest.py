@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,12 @@ FLAGS = (
     option("--cpu", metavar="QUANTITY", help="Cores, such as 2 or 500m."),
     option("--open-files", type=int, metavar="N", help="Open files per process."),
     option("--output-bytes", metavar="QUANTITY", help="Size of the output at which the attempt ends."),
-    option("--on-lost", type=click.Choice(["Restart", "Fail", "Manual"]), help="What follows a lost attempt."),
+    option(
+        "--on-lost", type=click.Choice(["Resume", "Restart", "Fail", "Manual"]), help="What follows a lost attempt."
+    ),
+    option(
+        "--resume-command", metavar="COMMAND", help="What a resumed attempt runs, one string split as a shell would."
+    ),
     option("--loss-limit", type=int, metavar="N", help="How many lost attempts are followed by another one."),
     click.option(
         "--callback",
@@ -125,6 +131,7 @@ def _spec(given: dict[str, Any]) -> Manifest:
         "activeDeadline": given["active_deadline"],
         "gracePeriod": given["grace_period"],
         "retry": _some(given, limit="retry", backoff="backoff", maxBackoff="max_backoff"),
+        "resumeCommand": _words(given["resume_command"]),
         "onLost": given["on_lost"],
         "lossLimit": given["loss_limit"],
         "suspend": given["suspend"] or None,
@@ -132,6 +139,14 @@ def _spec(given: dict[str, Any]) -> Manifest:
         "ttlAfterFinished": given["ttl"],
     }
     return {key: value for key, value in fields.items() if value is not None and value not in ([], {})}
+
+
+def _words(text: str | None) -> list[str] | None:
+    """The words of a command that is given in one string."""
+    try:
+        return shlex.split(text) if text is not None else None
+    except ValueError as error:
+        raise click.UsageError(f"--resume-command {text}: {error}") from error
 
 
 def _repository(given: dict[str, Any]) -> Manifest:

@@ -14,8 +14,8 @@ from controller.api.conditions import is_true
 from controller.api.units import duration_seconds
 from controller.decisions import job_repository
 from controller.decisions import status as step
-from controller.decisions.ask import ENDS_JOB, ask
-from controller.decisions.inputs import Host, Observed
+from controller.decisions.ask import ENDS_JOB, UNPROVED, ask
+from controller.decisions.inputs import Host, LeftState, Observed
 from controller.decisions.observed import Evidence, Observation
 from controller.decisions.outcome import (
     ACTIVE_DEADLINE,
@@ -114,7 +114,8 @@ def _alive(
         told = job_repository.publishing(job, told, seen, now)
         return Plan(told, actions, active_deadline_left(job, now), lost)
     new = step.running(job, job_repository.with_commit(status, seen), now, found)
-    note = Note("Started", f"attempt {number} runs on {found.host or host.name}")
+    resumed = f", resumed from attempt {source}" if (source := status.attempt.resumed_from) is not None else ""
+    note = Note("Started", f"attempt {number} runs on {found.host or host.name}{resumed}")
     return Plan(new, actions, active_deadline_left(job, now), (note,))
 
 
@@ -142,6 +143,11 @@ def _intended(
         return Plan(status, (Void(attempt.number, _void_message(job, seen, now)),), LOOK_AGAIN)
     if seen.error is not None:
         status = _told(job, status, seen, now)
+    if seen.left is not None and seen.left.state is LeftState.GONE:
+        return Plan(status, (Void(attempt.number, f"nothing to resume: {seen.left.message}"),), LOOK_AGAIN)
+    if seen.left is not None and seen.left.state is LeftState.UNKNOWN:
+        told = step.mark(job, status, now, ("Running", "False", "StateUnreadable", seen.left.message))
+        return Plan(told, wake_after=LOOK_AGAIN)
     if seen.repository is not None:
         return job_repository.before_launch(status, seen.repository, attempt.number, host.running_delay)
     return Plan(status, (Launch(attempt.number),), host.running_delay)
@@ -211,10 +217,13 @@ def _told(job: BatchJob, status: BatchJobStatus, seen: Observed, now: datetime) 
 def _unknown(job: BatchJob, status: BatchJobStatus, attempt: Attempt, found: Observation, now: datetime) -> Plan:
     """Nothing is proved: the slot stays held until evidence comes, or a person decides."""
     answer = job.spec.decision
-    if answer is not None and answer.attempt == attempt.number and status.decided < attempt.number:
-        return _decided(job, status, attempt, found, now)
+    answered = answer is not None and answer.attempt == attempt.number and status.decided < attempt.number
     text = f"attempt {attempt.number}: {found.message or 'no evidence whether it runs'}; its slot stays held"
-    question = ask(job, attempt.number, f"{text}. Answer only if you know that it is over")
+    if answered and answer is not None:
+        if answer.action in UNPROVED:
+            return _decided(job, status, attempt, found, now)
+        text = f"{text}. Resume waits until it is proved over: two must not work in one workspace"
+    question = ask(job, attempt.number, f"{text}. Answer only if you know that it is over", UNPROVED)
     new = step.mark(
         job,
         status,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.api.batchjob import BatchJob, BatchJobSpec, ExecutorName
+from controller.api.batchjob import BatchJob, BatchJobSpec, ExecutorName, OnLost
 from controller.api.batchjob_status import BatchJobStatus
 from controller.api.repository import RepositorySpec
 from controller.decisions.inputs import Host
@@ -38,6 +38,9 @@ def unsupported(spec: BatchJobSpec, host: Host) -> str | None:
         return refused
     if spec.repository is not None and not host.workspace_image:
         return "spec.repository: no image makes workspaces of Pods here; set HOLDFAST_WORKSPACE_IMAGE"
+    if spec.on_lost is OnLost.RESUME:
+        text = "what a Pod leaves goes with it, so there is nothing to resume"
+        return f"spec.onLost: {text}; use Restart or Manual"
     if spec.limits.open_files is not None:
         return "spec.limits.openFiles: Kubernetes has no such limit for a Pod; leave it out"
     return None

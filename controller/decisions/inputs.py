@@ -35,6 +35,22 @@ class Host:
     workspace_image: str = ""
 
 
+class LeftState(StrEnum):
+    """What is proved about what a lost attempt left; UNKNOWN: it could not be looked at."""
+
+    THERE = "There"
+    GONE = "Gone"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Workspace and checkpoints of a lost attempt that another one goes on in; `message`: what is not there, or why."""
+
+    state: LeftState
+    message: str = ""
+
+
 class StepState(StrEnum):
     """How far an operation for a job is; ABSENT: it was not begun, or what it did is proved to be undone."""
 
@@ -108,6 +124,7 @@ class Observed:
         delivered_at: when the last delivery ended, None where none did.
         taken_up: the newest attempt was admitted before this controller started.
         output: where the newest attempt's output is, as `host:path`.
+        left: of the attempt that the next or the active one resumes; None: nothing to look at, or nobody can look.
     """
 
     attempt: Observation | None = None
@@ -127,3 +144,4 @@ class Observed:
     delivered_at: datetime | None = None
     taken_up: bool = False
     output: str = ""
+    left: Left | None = None

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from controller.api.batchjob import BatchJob
+from controller.api.batchjob import BatchJob, DecisionAction
 from controller.api.batchjob_status import Attempt, AttemptState, BatchJobStatus, Phase
 from controller.api.units import duration_seconds
-from controller.decisions import active
+from controller.decisions import active, resume
 from controller.decisions import status as step
 from controller.decisions.ask import ENDS_JOB
 from controller.decisions.executors import chosen, place
@@ -110,6 +110,7 @@ def rebuild(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host) -
         host=name,
         started_at=seen.attempt.started_at if seen.attempt else None,
         lock_token=carried.get("lockToken"),
+        **_resumption(carried, number),
     )
     update = {
         "attempt": attempt,
@@ -123,6 +124,12 @@ def rebuild(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host) -
     return status.model_copy(update=update)
 
 
+def _resumption(carried: Mapping[str, int], number: int) -> dict[str, int]:
+    """From which attempt it goes on, and whose workspace it is in: earlier ones, or the file was tampered with."""
+    source, origin = carried.get("resumedFrom", 0), carried.get("origin", 0)
+    return {"resumed_from": source, "origin": origin} if 0 < origin <= source < number else {}
+
+
 def _numbers(annotations: Mapping[str, str]) -> dict[str, int]:
     """What can be read of the counters; a file that was tampered with costs a counter, never the job."""
     return {name: int(text) for name, text in annotations.items() if text.isascii() and text.isdigit()}
@@ -131,7 +138,9 @@ def _numbers(annotations: Mapping[str, str]) -> dict[str, int]:
 def counters(status: BatchJobStatus) -> dict[str, str]:
     """What an attempt carries so that `rebuild` can bring the counters back."""
     values = {"sequence": status.sequence, "failures": status.failures, "losses": status.losses}
-    values |= {"decided": status.decided, "lockToken": status.attempt.lock_token if status.attempt else None}
+    values |= {"decided": status.decided}
+    if (attempt := status.attempt) is not None:
+        values |= {"lockToken": attempt.lock_token, "resumedFrom": attempt.resumed_from, "origin": attempt.origin}
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
@@ -159,6 +168,8 @@ def _waiting_for_person(job: BatchJob, status: BatchJobStatus, now: datetime) ->
     status = status.model_copy(update={"decided": attempt.number})
     if answer.action in ENDS_JOB:
         return _end(job, status, now, Phase.FAILED, attempt.reason or "Lost", text)
+    if answer.action is DecisionAction.RESUME:
+        status = resume.wish(status)
     new = step.mark(job, status, now, ("NeedsDecision", "False", "Decided", text))
     return Plan(step.waiting(job, new, now, "Waiting", text), wake_after=0.0, notes=(Note("Decided", text),))
 
@@ -168,10 +179,12 @@ def _queued(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host, n
         return _unreadable(job, status, now)
     backing_off = retry_left(job, status, now)
     if seen.granted and backing_off <= 0 and seen.blocked is None:
+        executor = chosen(job.spec, host)
+        if (gone := resume.nothing_left(status, seen.left, executor, host)) is not None:
+            return resume.anew(job, status, now, gone)
         if awaits_lock(seen):
             return Plan(status)  # its record wakes the job
         number = max(status.attempt.number if status.attempt else 0, *seen.known, 0) + 1
-        executor = chosen(job.spec, host)
         new = _sequenced(step.admitted(job, status, now, number, executor, *place(executor, host)), seen)
         return Plan(locked(job, new, seen, now), wake_after=0.0) if seen.repository else _launch(new, number, host)
     if backing_off > 0:

@@ -1,4 +1,4 @@
-"""The decision about a run directory: does it still belong to somebody (requirement 7.6)?
+"""The decision about what an attempt leaves behind: does it still belong to somebody (requirement 7.6)?
 
 Missing is not proof: an owner is gone only where an uncached read said so, and nothing alive is ever removed.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from controller.api.batchjob import BatchJob, DecisionAction
 from controller.api.batchjob_status import AttemptState, BatchJobStatus
+from controller.decisions import resume
 from controller.decisions.observed import Evidence, Observation
 from controller.decisions.plan import Action, Release, Stop, Void
 
@@ -72,6 +74,36 @@ def is_given_up(recorded: BatchJobStatus, number: int) -> bool:
     """Recorded as lost; a person may have said so of one that lives."""
     known = (*recorded.history, *([recorded.attempt] if recorded.attempt is not None else []))
     return any(old.number == number and old.state is AttemptState.LOST for old in known)
+
+
+def useless(job: BatchJob, number: int, used_at: float, kept_seconds: float, now: float) -> str | None:
+    """Why nobody needs what attempt `number` of `job` began (its workspace, its checkpoints) any more; None: kept.
+
+    What the job works in or may go on in is never given up; else the last attempt that worked in it decides.
+
+    Args:
+        used_at: when it was last used as far as the disk tells, in seconds since the epoch.
+        kept_seconds: how long that of an attempt that did not succeed is kept.
+        now: wall clock in seconds since the epoch.
+    """
+    status = job.status
+    if resume.wanted(status, number) or not is_recorded_over(status, number):
+        return None
+    known = next(reversed(resume.chain(status, number)), None)
+    if known is None or known.state is AttemptState.SUCCEEDED:
+        return "its attempt is recorded as over"
+    if _given_up_for_good(job):
+        return "a person decided: Cleanup"
+    since = known.finished_at.timestamp() if known.finished_at is not None else used_at
+    return None if now - since <= kept_seconds else f"its attempt did not succeed, more than {kept_seconds:.0f} s ago"
+
+
+def _given_up_for_good(job: BatchJob) -> bool:
+    """Whether a person's answer, which was carried out, was to keep nothing of it."""
+    answer, newest = job.spec.decision, job.status.attempt
+    if answer is None or newest is None or answer.action is not DecisionAction.CLEANUP:
+        return False
+    return answer.attempt == newest.number == job.status.decided
 
 
 def is_over(found: Observation) -> bool:

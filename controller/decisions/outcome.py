@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from controller.api.batchjob import BatchJob, OnLost
 from controller.api.batchjob_status import HISTORY_LENGTH, AttemptState, BatchJobStatus, Phase
 from controller.api.units import duration_seconds
+from controller.decisions import resume
 from controller.decisions import status as step
 from controller.decisions.ask import ask
 from controller.decisions.observed import Evidence, ExitRecord, Observation
@@ -116,6 +117,8 @@ def follow(
 ) -> tuple[BatchJobStatus, Note]:
     """Record the attempt's end and what follows for the job, in one status."""
     new = step.attempt_over(status, found.state, observed, now, found.reason, found.message)
+    if observed.evidence is Evidence.NEVER_STARTED:
+        new = resume.wish_again(new)
     number = new.attempt.number if new.attempt else 0
     text = f"attempt {number}: {found.message}"
     match found.state:
@@ -154,7 +157,10 @@ def lost(job: BatchJob, status: BatchJobStatus, now: datetime, message: str) -> 
     if job.spec.on_lost is OnLost.MANUAL:
         return needs_decision(job, status, now, "Lost", text), Note("NeedsDecision", text, warning=True)
     new = step.not_running(job, status, now, "Lost", text)
-    return step.waiting(job, new, now, "Lost", f"{text}; it is started again"), Note("Lost", text, warning=True)
+    again = "it is started again"
+    if job.spec.on_lost is OnLost.RESUME:
+        new, again = resume.wish(new), "it is resumed"
+    return step.waiting(job, new, now, "Lost", f"{text}; {again}"), Note("Lost", f"{text}; {again}", warning=True)
 
 
 def needs_decision(job: BatchJob, status: BatchJobStatus, now: datetime, reason: str, text: str) -> BatchJobStatus:

@@ -66,8 +66,9 @@ def _all(found: Findings) -> Iterator[RecommendedAction]:
         yield _action("ManyOwnerless", text, "holdfast adopt")
     for job in found.deciding[:MOST_OF_A_SORT]:
         namespace, _, name = job.partition("/")
-        text = f"{job} waits for a decision; Fail ends it instead, and `holdfast describe` tells what happened"
-        yield _action("NeedsDecision", text, f"holdfast decide -n {namespace} {name} Restart")
+        answers = "resume goes on in its workspace, where it is proved over; fail ends it"
+        text = f"{job} waits for a decision; {answers}, and `holdfast describe` tells what happened"
+        yield _action("NeedsDecision", text, f"holdfast decide -n {namespace} {name} restart")
     if found.restored[1]:
         yield _restored(*found.restored)
     for trouble in found.troubles[:MOST_OF_A_SORT]:

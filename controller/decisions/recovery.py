@@ -119,4 +119,4 @@ def outcomes(before: BatchJobStatus, after: BatchJobStatus, found: Observation |
         return ("lost", "needing_decision")
     if step.finished(after):
         return ("lost", "failed")
-    return ("lost", "restarted")
+    return ("lost", "resumed" if after.resume_from is not None else "restarted")

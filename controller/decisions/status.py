@@ -30,6 +30,11 @@ def active(status: BatchJobStatus) -> Attempt | None:
     return status.attempt if status.attempt is not None and not status.attempt.state.over else None
 
 
+def origin(attempt: Attempt) -> int:
+    """Number of the attempt that began what this one works in; its workspace and checkpoints are named after it."""
+    return attempt.origin or attempt.number
+
+
 def mark(job: BatchJob, status: BatchJobStatus, now: datetime, *rows: Row) -> BatchJobStatus:
     """`status` with the conditions of `rows` (type, status, reason, message) set for the job's generation."""
     conditions = status.conditions
@@ -53,7 +58,9 @@ def waiting(job: BatchJob, status: BatchJobStatus, now: datetime, reason: str, m
 def admitted(
     job: BatchJob, status: BatchJobStatus, now: datetime, number: int, executor: str, state_id: str, host: str
 ) -> BatchJobStatus:
-    """Starting: admission and start intent in one record (design 4)."""
+    """Starting: admission and start intent in one record (design 4), and from which attempt it goes on (3.5)."""
+    before, source = status.attempt, status.resume_from
+    resumes = source is not None and before is not None
     history = status.history if status.attempt is None else (*status.history, status.attempt)[-HISTORY_LENGTH:]
     attempt = Attempt(
         id=f"{job.metadata.uid}.{number}",
@@ -63,18 +70,30 @@ def admitted(
         state_id=state_id,
         host=host,
         admitted_at=now,
+        resumed_from=source if resumes else None,
+        origin=origin(before) if resumes and before is not None else None,
     )
     update = {
         "phase": Phase.STARTING,
         "reason": "",
         "attempt": attempt,
         "history": history,
+        "resume_from": None,
         "retry_at": None,
         "queue_position": None,
         "estimated_start_time": None,
     }
-    new = mark(job, status, now, ("Admitted", "True", "Admitted", f"attempt {number} may start"))
+    rows = _resumed(status, number, attempt)
+    new = mark(job, status, now, ("Admitted", "True", "Admitted", f"attempt {number} may start"), *rows)
     return new.model_copy(update=update)
+
+
+def _resumed(before: BatchJobStatus, number: int, attempt: Attempt) -> list[Row]:
+    """The condition Resumed, for jobs of which an attempt was resumed, or was to be."""
+    if attempt.resumed_from is not None:
+        text = f"attempt {number} goes on from attempt {attempt.resumed_from}, in what attempt {attempt.origin} began"
+        return [("Resumed", "True", "Resumed", text)]
+    return _close(before, "Resumed", "BegunAnew") if is_true(before.conditions, "Resumed") else []
 
 
 def running(job: BatchJob, status: BatchJobStatus, now: datetime, observed: Observation) -> BatchJobStatus:
@@ -122,7 +141,7 @@ def ended(
     closed = _close(status, "Running", phase.value) + _close(status, "NeedsDecision", phase.value)
     new = mark(job, status, now, *closed, (kind, "True", reason, message), ("Finished", "True", phase.value, message))
     update = {"phase": phase, "reason": "" if phase is Phase.SUCCEEDED else reason, "finished_at": now}
-    update |= {"retry_at": None, "queue_position": None, "estimated_start_time": None}
+    update |= {"resume_from": None, "retry_at": None, "queue_position": None, "estimated_start_time": None}
     return new.model_copy(update=update)
 
 

@@ -21,6 +21,7 @@ from controller.decisions.inputs import RepositoryView, Step, StepState
 from controller.decisions.job_repository import NO_SOUND_MIRROR
 from controller.decisions.observed import Evidence, Observation
 from controller.decisions.orphan import is_over
+from controller.decisions.resume import keeps_checkpoints
 from controller.errors import Terminal, Transient, Waiting
 from controller.executors.base import AttemptId, LaunchSpec
 from controller.kube.errors import NotFound
@@ -34,6 +35,7 @@ from controller.reconcile.pod_pushes import publication_step
 from controller.reconcile.remotes import Remotes
 from controller.reconcile.repository_book import RepositoryBook
 from controller.reconcile.repository_pages import Want
+from controller.reconcile.resumption import workspace_of
 from controller.repositories import requests
 from controller.repositories.cleanup import remove_workspace
 from controller.repositories.facts import Damaged, read_workspace, survived
@@ -87,6 +89,9 @@ class JobRepositories:
         begun = found is not None and found.evidence is not Evidence.ABSENT
         if (in_pod := await self._pods.step(job, attempt, begun=begun)) is not None:
             return in_pod
+        active = step.active(job.status)
+        if active is not None and active.resumed_from is not None:
+            return await self._resumed(job, active.number)
         if begun and used is not None and used.commit:
             return Step(StepState.DONE, commit=used.commit)
         made = (await self._operations.look(_workspace_operation(attempt), job.key)).step()
@@ -100,6 +105,17 @@ class JobRepositories:
             return Step(StepState.UNKNOWN, message=str(error))
         # One of an earlier boot was never synced: it is made anew before its first use.
         return made if facts is not None and survived(facts) else Step(StepState.ABSENT)
+
+    async def _resumed(self, job: BatchJob, number: int) -> Step:
+        """A workspace that the attempt goes on in is not made: whether it is there is looked at apart (resumption)."""
+        workspace = workspace_of(job, self._places, number)
+        try:
+            facts = await asyncio.to_thread(read_workspace, workspace)
+        except Damaged:  # it is the job's own: what it does to the file is its affair
+            facts = None
+        except OSError as error:
+            return Step(StepState.UNKNOWN, message=f"{error.filename or workspace}: {error.strerror}")
+        return Step(StepState.DONE, commit=facts.commit if facts is not None else "")
 
     async def _publication(
         self,
@@ -168,7 +184,8 @@ class JobRepositories:
         target = self._target(job, use, operation, WORKSPACE_SECONDS)
         ref = use.ref or repository.spec.branch
         try:
-            request = requests.workspace(target, str(attempt), ref, commit, key, AUTHOR)
+            durable = keeps_checkpoints(job)
+            request = requests.workspace(target, str(attempt), ref, commit, key, AUTHOR, durable=durable)
         except BadName as error:
             raise Terminal("BadRef", str(error)) from error
         await self._operations.begin(operation, Owner(job.key, job.metadata.uid), request)
@@ -198,11 +215,11 @@ class JobRepositories:
             Waiting: an operation of it still runs; it is being stopped.
         """
         await self.tidy(job)
-        attempt = AttemptId(job.metadata.uid, number)
         newest = job.status.attempt
         if newest is not None and newest.number == number and newest.state is AttemptState.SUCCEEDED:
             try:
-                await asyncio.to_thread(remove_workspace, self._places, str(attempt))
+                workspace = workspace_of(job, self._places, number).name
+                await asyncio.to_thread(remove_workspace, self._places, workspace)
             except OSError as error:
                 raise Transient("WorkspaceNotRemoved", f"{error.filename}: {error.strerror}") from error
         self._book.refs_changed((job.metadata.namespace, job.spec.repository.name if job.spec.repository else ""))
@@ -240,7 +257,7 @@ class JobRepositories:
         if spec.pod is not None:
             spec, workspace = self._pods.complete(spec, spec.pod, job)
         else:
-            workspace = str(self._places.workspace(str(spec.attempt)))
+            workspace = str(workspace_of(job, self._places, spec.attempt.number))
         ours = {"HOLDFAST_REPOSITORY": use.name, "HOLDFAST_WORKSPACE": workspace}
         if active.lock_token is not None:
             ours["HOLDFAST_LOCK_TOKEN"] = str(active.lock_token)

@@ -17,7 +17,7 @@ from controller.api.restored import RESTORED_ATTEMPT, restored_attempt
 from controller.decisions import status as step
 from controller.decisions.audited_acts import acted, taken_up
 from controller.decisions.executors import POD, chosen
-from controller.decisions.inputs import Observed
+from controller.decisions.inputs import LeftState, Observed
 from controller.decisions.job import decide, retry_left
 from controller.decisions.job_repository import awaits_lock
 from controller.decisions.observed import Observation
@@ -48,6 +48,7 @@ from controller.reconcile.job_repositories import JobRepositories
 from controller.reconcile.launch import launch_spec
 from controller.reconcile.orphans import tell_not_kept
 from controller.reconcile.parts import Parts
+from controller.reconcile.resumption import Resumption
 from controller.reconcile.sequence import PlaceFinder
 from controller.reconcile.workers import GONE, Result
 
@@ -68,8 +69,11 @@ class _Memory:
 class JobReconciler:
     """Called by the workers with a key, never twice at once for the same job."""
 
-    def __init__(self, parts: Parts, repositories: JobRepositories, deliveries: JobDeliveries) -> None:
+    def __init__(
+        self, parts: Parts, repositories: JobRepositories, deliveries: JobDeliveries, resumption: Resumption
+    ) -> None:
         self._parts = parts
+        self._resumption = resumption
         self._deliveries = deliveries
         self._repositories = repositories
         self._census = Census(parts.metrics)
@@ -126,7 +130,11 @@ class JobReconciler:
         if attempt is not None and job.status.attempt is None:  # the status was wiped
             carried = await parts.executor.annotations(attempt)
         granted = parts.scheduler.granted(uid)
+        left = await self._resumption.look(job, observation, granted=granted)
         environment, blocked = await self._startable(job, granted)
+        if granted and left is not None and left.state is LeftState.UNKNOWN:
+            parts.scheduler.hold_back(uid, 5.0)
+            blocked = ("StateUnreadable", left.message)
         position = None if job.status.phase is not None else parts.scheduler.books.position(uid)
         name = (job.metadata.namespace, job.spec.queue)
         eta = parts.scheduler.books.eta(name, position, parts.scheduler.host_limit) if position is not None else None
@@ -150,6 +158,7 @@ class JobReconciler:
             error=error if attempt is not None and attempt.number == failed else None,
             taken_up=self._taken_up(job),
             output=parts.output_location(attempt) if attempt is not None else "",
+            left=left,
         )
         return seen, environment
 
@@ -285,6 +294,7 @@ class JobReconciler:
                 await parts.executor.ensure_supervised(AttemptId(uid, number))
             case Release(number, keep_record):
                 await parts.executor.release(AttemptId(uid, number), keep_record)
+                await self._resumption.release(job, number)
                 if job.spec.repository is not None:
                     await self._repositories.release(job, number)
             case MakeWorkspace(number):
@@ -308,7 +318,8 @@ class JobReconciler:
         try:
             with parts.metrics.launch_seconds.time():
                 spec = launch_spec(job, attempt, environment, parts.host)
-                await parts.executor.launch(self._repositories.complete(spec, job))
+                spec = await self._resumption.complete(self._repositories.complete(spec, job), job)
+                await parts.executor.launch(spec)
             result = "ok"
         except Terminal:
             result = "terminal"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controller.api.batchjob import BatchJob
 from controller.api.units import duration_seconds, quantity_value
+from controller.decisions import status as step
 from controller.decisions.executors import POD, executor_of
 from controller.decisions.inputs import Host
 from controller.decisions.job import counters
@@ -24,7 +25,7 @@ def launch_spec(job: BatchJob, attempt: AttemptId, environment: Environment, hos
         attempt=attempt,
         namespace=job.metadata.namespace,
         job=job.metadata.name,
-        argv=(*job.spec.command, *job.spec.args),
+        argv=command_of(job),
         env=environment.plain,
         secret_env=environment.secret,
         working_dir=job.spec.working_dir,
@@ -32,6 +33,14 @@ def launch_spec(job: BatchJob, attempt: AttemptId, environment: Environment, hos
         annotations=owner | counters(job.status),
         pod=_pod(job) if executor_of(job, attempt.number, host) == POD else None,
     )
+
+
+def command_of(job: BatchJob) -> tuple[str, ...]:
+    """What the active attempt runs: spec.resumeCommand where it goes on from a lost one, else command and args."""
+    active = step.active(job.status)
+    if active is not None and active.resumed_from is not None and job.spec.resume_command is not None:
+        return job.spec.resume_command
+    return (*job.spec.command, *job.spec.args)
 
 
 def _pod(job: BatchJob) -> PodRequest | None:

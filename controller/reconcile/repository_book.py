@@ -157,6 +157,8 @@ class RepositoryBook(RepositoryPages):
             ready = find(repository.status.conditions, "Ready")
             why = ready.message if ready is not None else "it was not looked at yet"
             return "RepositoryNotReady", f"Repository {repository.metadata.name} is not ready: {why}"
+        if want.resumes:
+            return None
         if (missing := self.not_fetched(want, repository)) is not None or repository.spec.prepare is None:
             return missing
         batch = self.batch(want)

@@ -75,7 +75,7 @@ class RepositoryNews:
             attempt = f"{job.metadata.uid}.{number}"
             made = job.metadata.creation_timestamp
             self._pages.wants[job.metadata.uid] = Want(
-                name, use.lock.mode, use.ref, attempt, change.key, use.push, made
+                name, use.lock.mode, use.ref, attempt, change.key, use.push, made, job.status.resume_from is not None
             )
         elif isinstance(gone := change.old or change.new, BatchJob):
             self._why.pop(gone.metadata.uid, None)

@@ -37,6 +37,7 @@ class Want:
     Args:
         attempt: id of the attempt that it would be given to: the next one, or the active one.
         created: when the job was made.
+        resumes: it goes on in the workspace of a lost attempt: nothing is prepared for it.
     """
 
     repository: RepositoryName
@@ -46,6 +47,7 @@ class Want:
     job: Key
     push: Push = Push.NONE
     created: datetime | None = None
+    resumes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,7 @@ class RepositoryPages:
     def batch(self, want: Want) -> str | None:
         """Name of the JobBatch that a job needs now; None: it needs none, or its ref is not there."""
         repository = self.entry(want.repository).declared
-        if repository is None or repository.spec.prepare is None:
+        if repository is None or repository.spec.prepare is None or want.resumes:
             return None
         commit = self.commit(want.repository, want.ref or repository.spec.branch)
         return batch_name(want.repository[1], commit, repository.spec.prepare.command) if commit is not None else None

@@ -17,7 +17,7 @@ from controller.api.keys import Key
 from controller.api.kinds import MODELS
 from controller.api.repository import Repository
 from controller.decisions.observed import Evidence
-from controller.decisions.orphan import is_over
+from controller.decisions.orphan import is_over, is_recorded_over
 from controller.executors.base import AttemptId
 from controller.files.usage import used_at
 from controller.kube.errors import NotFound
@@ -25,7 +25,6 @@ from controller.kube.kinds import SERVED
 from controller.reconcile.operations import OWNER_KIND, OWNER_NAME, OWNER_NAMESPACE, OWNER_UID, Operations
 from controller.reconcile.parts import Parts
 from controller.recovery.orphans import Orphan
-from controller.recovery.workspace_orphans import recorded_over
 from controller.repositories.cleanup import (
     list_bases,
     list_repositories,
@@ -104,8 +103,7 @@ class OperationOrphans:
             return f"{key} with uid {uid} is gone (uncached GET)" if gone else None
         if not isinstance(found, BatchJob):
             return None
-        newest = found.status.attempt
-        if newest is None or newest.number < operation.number or not recorded_over(newest, operation.number):
+        if not is_recorded_over(found.status, operation.number):
             return None
         return f"attempt {operation.number} of {key} is recorded as over"
 

@@ -146,7 +146,7 @@ def leftovers(places: Places, live: Collection[str], *, now: float, older_than_s
 
 
 def _left(places: Places) -> Iterator[Path]:
-    parents = [places.workspaces]
+    parents = [places.workspaces, places.checkpoints]
     for namespace in _names(places.repositories):
         parents.append(places.repositories / namespace)
         for name in _names(places.repositories / namespace):

@@ -143,6 +143,7 @@ class Workspace(Order):
         commit: what `ref` was resolved to; empty: it is resolved by the operation.
         key: base to copy; empty: the plain checkout.
         author_name, author_email: of commits in the workspace; empty: what the job's own git configuration says.
+        durable: all of it is on the disk before it is in place: a later boot may go on in it.
     """
 
     operation: ClassVar[str] = "workspace"
@@ -152,6 +153,7 @@ class Workspace(Order):
     key: str
     author_name: str
     author_email: str
+    durable: bool = False
 
 
 _ORDERS: Mapping[str, type[Order]] = MappingProxyType(

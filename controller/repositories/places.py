@@ -2,6 +2,7 @@
 
     repositories/<namespace>/<name>/   mirror.git, fence, bases/<key>, .corrupt.<n>, operation.lock, checked, suspect
     workspaces/<job uid>.<attempt>/    a job's own checkout
+    checkpoints/<job uid>.<attempt>/   what a job saves to be resumed with, see repositories/checkpoints.py
     operations/<uid>.<n>/              run directories of the executor that runs git
     results/<uid>.<n>.json             what such an operation has to say
 
@@ -53,6 +54,11 @@ class Places:
         return self.home / "workspaces"
 
     @property
+    def checkpoints(self) -> Path:
+        """One directory per attempt that may be resumed."""
+        return self.home / "checkpoints"
+
+    @property
     def results(self) -> Path:
         """One file per operation."""
         return self.home / "results"
@@ -72,6 +78,10 @@ class Places:
     def workspace(self, attempt: str) -> Path:
         """The checkout of one attempt, `<job uid>.<number>`."""
         return self.workspaces / check_attempt(attempt, "attempt")
+
+    def checkpoint(self, attempt: str) -> Path:
+        """What the attempts save and find again that go on with what `attempt` began."""
+        return self.checkpoints / check_attempt(attempt, "attempt")
 
     def result(self, operation: str) -> Path:
         """Where an operation, `<uid>.<number>`, leaves its result."""

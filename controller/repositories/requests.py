@@ -106,7 +106,14 @@ def prepare(target: Target, commit: str, key: str, command: Sequence[str]) -> Re
 
 
 def workspace(
-    target: Target, attempt: str, ref: str, commit: str = "", key: str = "", author: tuple[str, str] = ("", "")
+    target: Target,
+    attempt: str,
+    ref: str,
+    commit: str = "",
+    key: str = "",
+    author: tuple[str, str] = ("", ""),
+    *,
+    durable: bool = False,
 ) -> Request:
     """Make the workspace of `attempt`.
 
@@ -116,12 +123,13 @@ def workspace(
         commit: what it stands for; empty: what it stands for when the operation runs.
         key: prepared base to copy; empty: none.
         author: name and e-mail address for commits; empty ones: the job's own git configuration.
+        durable: it survives a power cut whole, for a job that may go on in it.
 
     Raises:
         BadName: `ref` or `attempt` cannot be one.
     """
     directory = str(target.places.workspace(attempt))
-    return _request(target, Workspace(*_common(target), directory, check_ref(ref), commit, key, *author))
+    return _request(target, Workspace(*_common(target), directory, check_ref(ref), commit, key, *author, durable))
 
 
 def outcome(places: Places, operation: str, exit_code: int | None) -> Result | None:

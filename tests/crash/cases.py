@@ -17,6 +17,7 @@ say() { read -r up rest </proc/uptime; echo "$1 $HOLDFAST_ATTEMPT $$ $up" >>"$le
 trap 'say end; exit 143' TERM
 starts=0
 if [ -e "$ledger" ]; then starts=$(grep -c ^start "$ledger"); fi
+# BEFORE
 say start
 # COMMAND
 code=$?
@@ -28,6 +29,13 @@ QUICK = "sleep 0.1"
 SEVEN = "sleep 0.05; (exit 7)"
 LONG = "sleep 300"  # ended by what is done to it, also where the API server is away for a minute
 FIRST_FAILS = 'sleep 0.05; [ "$starts" -gt 0 ]'
+NUMBER = "${HOLDFAST_ATTEMPT##*.}"
+# The first execution leaves its number as a checkpoint before it is seen to start, and is long; the next one has to be
+# told of it and find it.
+CHECKPOINT = f'[ "$starts" -gt 0 ] || echo "{NUMBER}" >"$HOLDFAST_CHECKPOINT_DIR/number"'
+FIRST_IS_RESUMED = (
+    '[ "$starts" -gt 0 ] || sleep 300; [ "$(cat "$HOLDFAST_CHECKPOINT_DIR/number")" = "${HOLDFAST_RESUMED_FROM-none}" ]'
+)
 FIRST_IS_LONG = '[ "$starts" -gt 0 ] || sleep 300'
 
 
@@ -85,8 +93,9 @@ def read_ledger(path: Path) -> list[Entry]:
     return [Entry(what, attempt, int(pid), float(at)) for what, attempt, pid, at in words]
 
 
-def _script(command: str, ledger: Path) -> dict[str, Any]:
-    return {"command": ["/bin/sh", "-c", SCRIPT.replace("# COMMAND", command), "job", str(ledger)]}
+def _script(command: str, ledger: Path, before: str = "") -> dict[str, Any]:
+    script = SCRIPT.replace("# COMMAND", command).replace("# BEFORE", before)
+    return {"command": ["/bin/sh", "-c", script, "job", str(ledger)]}
 
 
 Maker = Callable[[str, Path], Case]  # name of the job, its ledger
@@ -112,6 +121,15 @@ MAKERS: dict[str, Maker] = {
     "suspend": lambda name, ledger: Case("suspend", name, _script(FIRST_IS_LONG, ledger), "Succeeded", 2, 0),
     "lost": lambda name, ledger: Case(
         "lost", name, _script(FIRST_IS_LONG, ledger) | {"onLost": "Restart"}, "Succeeded", 2, 0, losses=1
+    ),
+    "resumed": lambda name, ledger: Case(
+        "resumed",
+        name,
+        _script(FIRST_IS_RESUMED, ledger, CHECKPOINT) | {"onLost": "Resume"},
+        "Succeeded",
+        2,
+        0,
+        losses=1,
     ),
 }
 

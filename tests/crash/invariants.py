@@ -173,6 +173,7 @@ def leftovers(home: Path) -> list[str]:
     uids = {path.name.rpartition(".")[0] for path in directories}
     found += [f"process {pid} of an attempt is left" for pid in processes(uids)]
     found += [f"{path} is left" for path in home.rglob("*") if is_temp_name(path.name)]
+    found += [f"{path} is left" for path in home.glob("checkpoints/*")]  # every job that has some succeeds
     for path in directories:
         if not is_attempt_name(path.name):
             found.append(f"{path} is left")

@@ -104,6 +104,10 @@ class Facts:
         return len(self.first_end) == len(self.cases)
 
 
+# What is done to a job of a kind once it has started.
+DUE = {"cancel": "cancel", "lost": "lose", "resumed": "lose", "suspend": "suspend"}
+
+
 class Interventions:
     """What users and accidents do: each once per job, as soon as its ledger or status shows that it is time."""
 
@@ -114,7 +118,7 @@ class Interventions:
     def look(self, jobs: dict[str, Object]) -> None:
         """Do what is due."""
         for case in self._facts.cases:
-            if case.kind not in ("cancel", "suspend", "lost"):
+            if case.kind not in DUE:
                 continue
             started = [entry for entry in read_ledger(self._facts.ledgers / case.name) if entry.what == "start"]
             if not started:
@@ -128,7 +132,7 @@ class Interventions:
 
     def _due(self, case: Case, phase: str | None) -> str:
         """What is to be done to a job that has started, "" for nothing."""
-        what = {"cancel": "cancel", "lost": "lose", "suspend": "suspend"}[case.kind]
+        what = DUE[case.kind]
         if what == "suspend" and phase == "Suspended":
             what = "resume"
         return "" if (case.name, what) in self._done else what

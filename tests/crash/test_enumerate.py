@@ -19,7 +19,7 @@ from tests.crash.scenario import World
 
 SCENARIOS = {
     "one job": Scenario(("success",), 1),
-    "eight jobs": Scenario(tuple(MAKERS), 2),
+    "nine jobs": Scenario(tuple(MAKERS), 2),
     "three jobs, two crashes": Scenario(("retry", "suspend", "lost"), 2, again=True),
     "two repositories": Scenario(tuple(repositories.KINDS), len(repositories.KINDS), play=RepositoryRun),
     "three crashes in the start": Scenario(start_run.KINDS, start_run.CONCURRENCY, times=3, play=start_run.StartRun),

@@ -25,8 +25,8 @@ def test_manifests(kubectl: Callable[..., CompletedProcess[str]], manifest: str)
 
 def test_there_are_manifests() -> None:
     """The pattern above finds them."""
-    assert len(MANIFESTS) == 3
-    assert sum(manifest.count("kind: BatchJob") for manifest in MANIFESTS) == 5
+    assert len(MANIFESTS) == 4
+    assert sum(manifest.count("kind: BatchJob") for manifest in MANIFESTS) == 6
 
 
 def test_commands_and_options() -> None:

@@ -15,12 +15,12 @@ from controller.api.batchjob_status import AttemptState
 from controller.api.keys import Key
 from controller.api.names import KINDS
 from controller.decisions import status as step
-from controller.decisions.inputs import Observed
+from controller.decisions.inputs import Left, LeftState, Observed
 from controller.decisions.job import decide
 from controller.decisions.observed import Evidence, Observation
 from controller.decisions.plan import Delete, Launch, Plan
 from controller.errors import HoldfastError
-from controller.executors.base import AttemptId
+from controller.executors.base import AttemptId, LaunchSpec
 from controller.kube.events import Recorder
 from controller.kube.store import Store
 from controller.reconcile.account import RecoveryAccount
@@ -44,6 +44,7 @@ from controller.reconcile.queues import QueueReconciler
 from controller.reconcile.record import StatusWriter
 from controller.reconcile.remotes import Remotes
 from controller.reconcile.repository_book import RepositoryBook
+from controller.reconcile.resumption import Resumption
 from controller.reconcile.router import Router
 from controller.reconcile.scheduler import Scheduler
 from controller.reconcile.workers import Result, Workers
@@ -168,11 +169,25 @@ def _no_repositories(parts: Parts) -> JobRepositories:
     return JobRepositories(parts, book, operations, Remotes(parts.api, ("https",)))
 
 
+class WorldResumption(Resumption):
+    """The modelled world has no disk: what a lost attempt left is always there."""
+
+    async def look(self, job: BatchJob, found: Observation | None, *, granted: bool) -> Left | None:
+        return Left(LeftState.THERE)
+
+    async def complete(self, spec: LaunchSpec, job: BatchJob) -> LaunchSpec:
+        return spec
+
+    async def release(self, job: BatchJob, number: int) -> None:
+        return None
+
+
 class CheckedJobs(JobReconciler):
     """The real one; what it decided is checked before it is recorded."""
 
     def __init__(self, parts: Parts, repositories: JobRepositories, world: World) -> None:
-        super().__init__(parts, repositories, JobDeliveries(parts, DroppedCallbacks(parts.store)))
+        deliveries = JobDeliveries(parts, DroppedCallbacks(parts.store))
+        super().__init__(parts, repositories, deliveries, WorldResumption(parts, Places(Path("/nonexistent"))))
         self._world = world
         self._looked = Observed()
 

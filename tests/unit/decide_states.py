@@ -47,6 +47,7 @@ WISHES: dict[str, Callable[[JobBuilder], JobBuilder]] = {
     "suspend": JobBuilder.suspend,
     "expired": lambda declared: declared.active_deadline("5s"),
     "restart": lambda declared: declared.decision(1, "Restart"),
+    "resume": lambda declared: declared.decision(1, "Resume"),
     "fail": lambda declared: declared.decision(1, "Fail"),
 }
 
@@ -61,6 +62,7 @@ IDLE = {
     "asks a person": job().needs_decision(),
     "asks about nothing": job().with_status(phase="Waiting"),
     "lost": job().over(AttemptState.LOST).queued("Lost"),
+    "to be resumed": job().over(AttemptState.LOST).on_lost("Resume").queued("Lost").with_status(resumeFrom=1),
     "conditions taken away": job().over(AttemptState.SUCCEEDED),
     "end taken away": job().over(AttemptState.CANCELED),
     "succeeded": job().over(AttemptState.SUCCEEDED).finished(),

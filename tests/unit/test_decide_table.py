@@ -92,6 +92,7 @@ IDLE_ROWS = {
     "asks a person": "Waiting | Waiting | Canceled | Waiting | Failed",
     "asks about nothing": "Queued | Starting +launch | Canceled | Suspended | Failed",
     "lost": "Queued | Starting +launch | Canceled | Suspended | Failed",
+    "to be resumed": "Queued | Starting +launch | Canceled | Suspended | Failed",
     "conditions taken away": "Succeeded | Succeeded | Succeeded | Succeeded | Succeeded",
     "end taken away": "Canceled | Canceled | Canceled | Canceled | Canceled",
     "succeeded": "Succeeded | Succeeded | Succeeded | Succeeded | Succeeded",

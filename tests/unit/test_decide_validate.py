@@ -68,6 +68,7 @@ def test_what_can_run_is_let_through() -> None:
         ),
         (with_push(shareProcessNamespace=True), "Unsupported", "spec.pod.template.spec.shareProcessNamespace"),
         (with_push(hostPID=True), "Unsupported", "spec.pod.template.spec.hostPID"),
+        ({"pod": IMAGE, "onLost": "Resume"}, "Unsupported", "spec.onLost"),
         ({"pod": IMAGE, "limits": {"openFiles": 64}}, "Unsupported", "spec.limits.openFiles"),
     ],
 )

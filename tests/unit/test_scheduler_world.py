@@ -26,7 +26,7 @@ JOBS = st.fixed_dictionaries(
         "queue": st.sampled_from(QUEUES),
         "priority": st.integers(-1, 1),
         "retry": st.fixed_dictionaries({"limit": st.integers(0, 2)}),
-        "onLost": st.sampled_from(["Restart", "Restart", "Fail", "Manual"]),
+        "onLost": st.sampled_from(["Restart", "Resume", "Fail", "Manual"]),
         "lossLimit": st.integers(0, 3),
     },
     optional={
@@ -90,7 +90,7 @@ class WorldMachine(WorldDriver):
         }
         self.world.edit("BatchJob", job.metadata.name, changes[change])
 
-    @rule(pick=PICK, action=st.sampled_from(["Restart", "Fail"]))
+    @rule(pick=PICK, action=st.sampled_from(["Restart", "Resume", "Fail"]))
     @precondition(has_jobs)
     def answer(self, pick: int, action: str) -> None:
         """A person who looked: they decide about what they know to be over, and stay with it."""

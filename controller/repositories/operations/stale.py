@@ -11,7 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
-_TOP_LOCKS = ("packed-refs.lock", "packed-refs.new", "HEAD.lock", "config.lock", "shallow.lock")
+_TOP_LOCKS = ("index.lock", "packed-refs.lock", "packed-refs.new", "HEAD.lock", "config.lock", "shallow.lock")
 _TEMP_PREFIXES = ("tmp_", "incoming-", "tmp_objdir-", ".tmp-")
 
 

@@ -55,7 +55,7 @@ def workspace(order: Workspace) -> Outcome:
             _check(plan, order)
             with making(target.parent, target.name, order.id) as directory:
                 _build(plan, order, directory)
-                put_in_place(directory, target, durable=False)
+                put_in_place(directory, target, durable=order.durable)
             return Outcome(commit=plan.commit, method=plan.method, object_format=plan.facts.object_format)
     return Outcome(commit=made.commit, method=made.method)
 

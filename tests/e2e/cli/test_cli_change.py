@@ -101,7 +101,9 @@ def test_decide_refuses_an_answer_that_nobody_would_carry_out(holdfast: Holdfast
     assert "does not ask for a decision" in one_line(holdfast("decide", "b", "Fail", code=1).stderr)
     jobs.end("b")
     assert "holdfast rerun b" in one_line(holdfast("decide", "b", "Fail", code=1).stderr)
-    assert "'Ignore' is none of restart, fail, cleanup" in one_line(holdfast("decide", "a", "Ignore", code=2).stderr)
+    assert "'Ignore' is none of resume, restart, fail, cleanup" in one_line(
+        holdfast("decide", "a", "Ignore", code=2).stderr
+    )
 
 
 def test_decide_wrong_input(holdfast: Holdfast, jobs: Jobs) -> None:
@@ -110,12 +112,28 @@ def test_decide_wrong_input(holdfast: Holdfast, jobs: Jobs) -> None:
     for words, told in (
         (("restart",), "give the names of jobs, or -l or --all-waiting"),
         (("a", "restart", "--all-waiting"), "give the names of jobs"),
-        (("a", "resume"), "use restart"),
         (("a", "b", "--attempt", "2", "fail"), "--attempt is about one job"),
         (("a", "--attempt", "0", "fail"), "0 is not in the range"),
     ):
         assert told in one_line(holdfast("decide", *words, code=2).stderr), words
     assert "decision" not in jobs.get("a")["spec"]
+
+
+def test_decide_resume(holdfast: Holdfast, jobs: Jobs) -> None:
+    """3.5: one that is proved over is resumed; one of which nothing is proved never is, two would work in one place."""
+    lost(jobs)
+    assert holdfast("decide", "a", "resume").stdout == "batchjob.holdfast.dev/a attempt 2: Resume\n"
+    assert jobs.get("a")["spec"]["decision"] == {"attempt": 2, "action": "Resume"}
+    jobs.create("b", {"onLost": "Manual"})
+    jobs.status(
+        "b",
+        phase="Running",
+        attempt={"id": "u.1", "number": 1, "state": "Running"},
+        conditions=[condition("NeedsDecision", "NoEvidence", "nothing is proved")],
+    )
+    assert "use restart, fail or cleanup" in one_line(holdfast("decide", "b", "resume", code=1).stderr)
+    assert "decision" not in jobs.get("b")["spec"]
+    holdfast("decide", "b", "restart")
 
 
 def test_decide_in_bulk(holdfast: Holdfast, jobs: Jobs) -> None:

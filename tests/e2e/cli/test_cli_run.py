@@ -19,7 +19,8 @@ EVERY_FLAG = shlex.split("""
 --grace-period 5s --retry 2 --backoff 1s --max-backoff 1m --memory 1Gi --cpu 500m --open-files 64 --output-bytes 1Mi
 --repository shop --ref v1.2 --lock Shared --push Mirror
 --callback secret/hook/key=https://example.org/hook?a=b
---image registry.example/a:1 --on-lost Manual --loss-limit 1 --ttl 24h --suspend -l team=a --annotation note=b=c
+--image registry.example/a:1 --on-lost Manual --resume-command "make 'go on'"
+--loss-limit 1 --ttl 24h --suspend -l team=a --annotation note=b=c
 """)
 
 
@@ -66,6 +67,7 @@ def test_every_flag_reaches_the_spec(holdfast: Holdfast, jobs: Jobs, monkeypatch
         "gracePeriod": "5s",
         "retry": {"limit": 2, "backoff": "1s", "maxBackoff": "1m"},
         "onLost": "Manual",
+        "resumeCommand": ["make", "go on"],
         "lossLimit": 1,
         "suspend": True,
         "cancel": False,
@@ -85,8 +87,8 @@ def test_every_flag_reaches_the_spec(holdfast: Holdfast, jobs: Jobs, monkeypatch
 def test_every_field_of_the_spec_has_a_flag() -> None:
     """Issue item 7: but for what is the command itself, and what is said about a job that exists."""
     others = {"command", "args", "cancel", "decision"}
-    assert len(BatchJobSpec.model_fields.keys() - others) == 18, "a new field: give `holdfast run` a flag for it"
-    assert len(FLAGS) == 30
+    assert len(BatchJobSpec.model_fields.keys() - others) == 19, "a new field: give `holdfast run` a flag for it"
+    assert len(FLAGS) == 31
 
 
 def test_dry_run_prints_a_manifest_that_kubectl_takes(holdfast: Holdfast, jobs: Jobs, kubectl: Any) -> None:

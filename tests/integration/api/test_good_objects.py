@@ -64,6 +64,7 @@ def test_a_full_job_is_taken_as_it_is_and_read_by_the_model(objects: Any) -> Non
     spec = {
         "command": ["bash", "-c", "make\ttest"],
         "args": ["a b", "", "ü"],
+        "resumeCommand": ["bash", "-c", "make continue"],
         "env": [
             {"name": "A", "value": ""},
             {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": True}}},

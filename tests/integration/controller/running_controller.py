@@ -207,6 +207,11 @@ class RunningController:
         assert found is not None, "the command does not run yet"
         return found
 
+    def lose(self, uid: str, number: int = 1) -> None:
+        """SIGKILL supervisor and recorder of an attempt, the supervisor first: it would reap the command."""
+        supervisor, recorder = self.supervisor(uid, number), self.recorder(uid, number)
+        assert send(supervisor, signal.SIGKILL) and send(recorder, signal.SIGKILL)
+
     def output(self, uid: str, number: int = 1) -> bytes:
         path = Path(self.run(uid, number).output)
         return path.read_bytes() if path.exists() else b""

@@ -66,12 +66,6 @@ def test_supervisor_or_recorder_stopped(controller: RunningController, jobs: Job
         assert jobs.finished(name, "Failed")["status"]["attempt"]["exitCode"] == plan[name]
 
 
-def lose(controller: RunningController, uid: str, number: int = 1) -> None:
-    """SIGKILL supervisor and recorder, the supervisor first: it would reap the command."""
-    supervisor, recorder = controller.supervisor(uid, number), controller.recorder(uid, number)
-    assert send(supervisor, signal.SIGKILL) and send(recorder, signal.SIGKILL)
-
-
 def test_lost_attempts(controller: RunningController, jobs: Jobs, tmp_path: Path) -> None:
     """3.5: onLost Restart starts again, Fail fails, Manual asks a person; what was left of the attempt is ended first.
 
@@ -84,7 +78,7 @@ def test_lost_attempts(controller: RunningController, jobs: Jobs, tmp_path: Path
         jobs.running(name)
     (tmp_path / "go").touch()
     for uid in uids.values():
-        lose(controller, uid)
+        controller.lose(uid)
     status = jobs.finished("again", "Succeeded")["status"]
     assert (status["attempt"]["number"], status["losses"], status.get("failures", 0)) == (2, 1, 0)
     assert status["history"][0]["state"] == "Lost"
@@ -112,6 +106,6 @@ def test_loss_limit(controller: RunningController, jobs: Jobs) -> None:
     uid = uid_of(jobs.shell("unlucky", "sleep 120", lossLimit=1))
     for number in (1, 2):
         soon(lambda n=number: jobs.running("unlucky")["status"]["attempt"]["number"] == n, "it runs")  # type: ignore[misc]
-        lose(controller, uid, number)
+        controller.lose(uid, number)
     assert jobs.finished("unlucky", "Failed")["status"]["reason"] == "LossLimitExceeded"
     assert processes_of(uid, 1) == processes_of(uid, 2) == []

@@ -1,0 +1,324 @@
+"""Resume: what is decided between the loss of an attempt and the end of the chain that goes on from it (3.5)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from controller.api.batchjob import BatchJob, DecisionAction
+from controller.api.batchjob_status import AttemptState, BatchJobStatus, Phase
+from controller.api.conditions import find
+from controller.decisions import status as step
+from controller.decisions.ask import ANSWERS, UNPROVED, ask
+from controller.decisions.inputs import Host, Left, LeftState, Observed
+from controller.decisions.job import counters, decide
+from controller.decisions.observed import Evidence, Observation
+from controller.decisions.orphan import useless
+from controller.decisions.plan import Launch, Plan, Void
+from controller.decisions.recovery import outcomes
+from controller.decisions.resume import wanted
+from tests.unit.builders import (
+    ABSENT,
+    GONE,
+    HOST,
+    NOW,
+    UNKNOWN,
+    JobBuilder,
+    alive,
+    at,
+    ended,
+    job,
+    never_started,
+    seen,
+)
+
+THERE, LOST_TOO = Left(LeftState.THERE), Left(LeftState.GONE, "its workspace is gone (/x)")
+UNREAD = Left(LeftState.UNKNOWN, "/x: Input/output error")
+DAY = 86400.0
+
+
+def after(declared: BatchJob, look: Observed, host: Host = HOST) -> tuple[BatchJob, Plan]:
+    """The job once the plan is recorded, and the plan."""
+    plan = decide(declared, look, host, NOW)
+    return declared.model_copy(update={"status": plan.status}), plan
+
+
+def granted(number: int = 1, **more: object) -> Observed:
+    """The job has a slot, and run directories up to `number`."""
+    return seen(known=tuple(range(1, number + 1)), granted=True, **more)
+
+
+def lost(policy: str = "Resume") -> JobBuilder:
+    """Attempt 1 is lost, the next one is to go on from it."""
+    return job().over(AttemptState.LOST).on_lost(policy).queued("Lost").with_status(resumeFrom=1, losses=1)
+
+
+def resuming(
+    state: AttemptState = AttemptState.STARTING, number: int = 3, source: int = 2, origin: int = 1
+) -> BatchJob:
+    """Attempt `number` goes on from `source`, in what `origin` began."""
+    builder = job().on_lost("Resume").starting(number)
+    attempt = builder.status["attempt"] | {"state": state, "resumedFrom": source, "origin": origin}
+    return builder.with_status(attempt=attempt).build()
+
+
+# --- from the loss to the next attempt
+
+
+def test_a_chain_is_recorded() -> None:
+    """3.5: each attempt names the one that it goes on from, and the one that began it; the wish is spent by it."""
+    now = job().on_lost("Resume", limit=5).running().build()
+    chain = []
+    for number in (1, 2, 3):
+        now, plan = after(now, seen(GONE))
+        assert (now.status.resume_from, now.status.losses) == (number, number)
+        assert "it is resumed" in plan.notes[0].message
+        now, plan = after(now, granted(number, left=THERE))
+        assert plan.actions == (Launch(number + 1),) and now.status.resume_from is None
+        assert now.status.attempt is not None
+        chain.append((now.status.attempt.resumed_from, now.status.attempt.origin))
+        now, _ = after(now, seen(alive()))
+    assert chain == [(1, 1), (2, 1), (3, 1)]
+    resumed = find(now.status.conditions, "Resumed")
+    assert resumed is not None and resumed.status == "True" and "from attempt 3" in resumed.message
+
+
+@pytest.mark.parametrize(
+    ("found", "spec", "resumes"),
+    [
+        (GONE, {"onLost": "Resume"}, True),
+        (ended(143, reason="Stopped"), {"onLost": "Resume"}, True),
+        (ended(None, reason="Evicted"), {"onLost": "Resume"}, True),
+        (GONE, {"onLost": "Restart"}, False),
+        (ended(7), {"onLost": "Resume", "retry": {"limit": 3}}, False),
+        (ended(143, reason="Suspended"), {"onLost": "Resume"}, False),
+    ],
+)
+def test_only_a_loss_is_resumed(found: Observation, spec: dict[str, object], resumes: bool) -> None:
+    """3.5: a failed attempt is repeated, and a suspended one goes on, in a clean workspace."""
+    declared = job().running().with_spec(**spec).build()
+    now, _ = after(declared, seen(found))
+    assert (now.status.resume_from is not None) is resumes
+    later = decide(now, granted(), HOST, at(100))
+    assert later.status.attempt is not None
+    assert later.status.attempt.resumed_from == (1 if resumes else None)
+
+
+def test_a_clean_attempt_after_a_resumed_one_says_so() -> None:
+    """3.5: what failed after it was resumed is repeated from the start, in a workspace of its own."""
+    running = resuming(AttemptState.RUNNING)
+    running = running.model_copy(update={"spec": job().on_lost("Resume").retry(1).build().spec})
+    running = running.model_copy(
+        update={"status": step.mark(running, running.status, NOW, ("Resumed", "True", "Resumed", ""))}
+    )
+    now, _ = after(running, seen(ended(1)))
+    plan = decide(now, granted(3), HOST, at(100))
+    assert plan.status.attempt is not None
+    assert (plan.status.attempt.number, step.origin(plan.status.attempt)) == (4, 4)
+    resumed = find(plan.status.conditions, "Resumed")
+    assert resumed is not None and resumed.reason == "BegunAnew"
+
+
+@pytest.mark.parametrize("policy", ["Resume", "Restart"])
+def test_losses_have_a_limit(policy: str) -> None:
+    """3.5: lossLimit counts for Resume as for Restart."""
+    now, _ = after(job().running().on_lost(policy, limit=1).with_status(losses=1).build(), seen(GONE))
+    assert (now.status.phase, now.status.reason, now.status.resume_from) == (Phase.FAILED, "LossLimitExceeded", None)
+
+
+def test_a_person_decides() -> None:
+    """7.7: Manual asks, names resume, and goes on or begins anew as it is told."""
+    asked, _ = after(job().running().on_lost("Manual").build(), seen(GONE))
+    question = find(asked.status.conditions, "NeedsDecision")
+    assert question is not None and "`holdfast decide -n default a resume`" in question.message
+    for action, source in (("Resume", 1), ("Restart", None)):
+        spec = job().on_lost("Manual").decision(1, action).build().spec
+        now, plan = after(asked.model_copy(update={"spec": spec}), granted())
+        assert (now.status.resume_from, now.status.decided) == (source, 1)
+        assert plan.notes[0].reason == "Decided"
+        now, _ = after(now, granted(left=THERE))
+        assert now.status.attempt is not None and now.status.attempt.resumed_from == source
+
+
+def test_nothing_is_resumed_while_nothing_is_proved() -> None:
+    """3.3: the lost one may live, and two must never work in one workspace: the answer waits for evidence."""
+    declared = job().running().on_lost("Manual").decision(1, "Resume").build()
+    now, plan = after(declared, seen(UNKNOWN))
+    assert not plan.actions and step.active(now.status) is not None and now.status.decided == 0
+    question = find(now.status.conditions, "NeedsDecision")
+    assert question is not None and "Resume waits until it is proved over" in question.message
+    assert " resume`" not in question.message and "Restart, Fail or Cleanup" in question.message
+    now, _ = after(now, seen(GONE))
+    now, _ = after(now, granted())
+    assert now.status.resume_from == 1
+
+
+def test_every_answer_is_named() -> None:
+    """7.7: the question has a command for each possible answer."""
+    declared = job().build()
+    assert set(ANSWERS) == set(DecisionAction)
+    for answers in (tuple(ANSWERS), UNPROVED):
+        text = ask(declared, 1, "it was lost", answers)
+        for action in DecisionAction:
+            assert (f"a {action.value.lower()}`" in text) is (action in answers)
+
+
+# --- what cannot be resumed
+
+
+def test_what_is_gone_is_begun_anew() -> None:
+    """3.5: said in a condition and an Event, then a clean attempt; nothing waits for what cannot come back."""
+    now, plan = after(lost().build(), granted(left=LOST_TOO))
+    assert (now.status.phase, now.status.resume_from) == (Phase.QUEUED, None)
+    assert plan.notes[0].reason == "NothingToResume" and plan.notes[0].warning
+    told = find(now.status.conditions, "Resumed")
+    assert told is not None and told.status == "False" and "/x" in told.message
+    now, _ = after(now, granted())
+    assert now.status.attempt is not None
+    assert (now.status.attempt.number, now.status.attempt.resumed_from, now.status.attempt.origin) == (2, None, None)
+
+
+@pytest.mark.parametrize(
+    ("host", "word"),
+    [
+        (Host("other", "box"), "state directory"),
+        (Host("state-1", "box", default_executor="Pod", executors=frozenset({"Pod"})), "Pod"),
+    ],
+)
+def test_what_is_elsewhere_is_begun_anew(host: Host, word: str) -> None:
+    """3.5: what another executor or state directory has is not here."""
+    declared = lost().with_spec(pod={"image": "busybox"}).build()
+    now, plan = after(declared, granted(), host)
+    assert now.status.resume_from is None and word in plan.notes[0].message
+
+
+def test_what_vanishes_before_the_launch_is_not_launched_into() -> None:
+    """3.5: the attempt is closed, and the next look says that there is nothing to resume."""
+    now, plan = after(resuming(), seen(ABSENT, left=LOST_TOO))
+    assert plan.actions == (Void(3, "nothing to resume: its workspace is gone (/x)"),)
+    now, _ = after(now, seen(never_started()))
+    assert (now.status.resume_from, now.status.losses) == (2, 0)
+
+
+def test_what_cannot_be_read_waits() -> None:
+    """Design 1: missing is not proof."""
+    _, plan = after(resuming(), seen(ABSENT, left=UNREAD))
+    assert not plan.actions and plan.wake_after is not None
+    told = find(plan.status.conditions, "Running")
+    assert told is not None and told.reason == "StateUnreadable"
+    now, plan = after(lost().build(), granted(left=UNREAD, blocked=("StateUnreadable", UNREAD.message)))
+    assert (now.status.phase, now.status.reason, now.status.resume_from) == (Phase.QUEUED, "StateUnreadable", 1)
+
+
+# --- what a crash or a person takes away in between
+
+
+@pytest.mark.parametrize("wished", [lambda spec: spec, lambda spec: spec | {"suspend": True}])
+def test_an_attempt_that_never_began_leaves_the_wish(wished: object) -> None:
+    """2.6, 3.5: it has touched nothing, so the next one goes on from the same; also over a suspend."""
+    declared = resuming()
+    spec = declared.spec.model_copy(update=wished({}))  # type: ignore[operator]
+    now, _ = after(declared.model_copy(update={"spec": spec}), seen(never_started()))
+    assert now.status.resume_from == 2
+    now = now.model_copy(update={"spec": declared.spec})
+    plan = decide(now, granted(3, left=THERE), HOST, at(100))
+    assert plan.status.attempt is not None
+    assert (plan.status.attempt.number, plan.status.attempt.resumed_from, plan.status.attempt.origin) == (4, 2, 1)
+
+
+def test_a_wiped_status_comes_back_with_the_chain() -> None:
+    """1.3: from what the attempt carries; what was tampered with is no chain."""
+    declared = resuming(AttemptState.RUNNING)
+    look = seen(alive(), known=(1, 2, 3), annotations=counters(declared.status))
+    now, _ = after(declared.model_copy(update={"status": BatchJobStatus()}), look)
+    assert now.status.attempt is not None
+    assert (now.status.attempt.number, now.status.attempt.resumed_from, now.status.attempt.origin) == (3, 2, 1)
+    for bad in (
+        {"resumedFrom": "3", "origin": "1"},
+        {"resumedFrom": "1", "origin": "2"},
+        {"origin": "0"},
+        {"origin": "1"},
+    ):
+        now, _ = after(job().build(), seen(alive(), known=(1, 2, 3), annotations=bad))
+        assert now.status.attempt is not None and step.origin(now.status.attempt) == 3
+
+
+def test_a_status_wiped_before_the_launch_is_lost_and_resumed_again() -> None:
+    """1.3: only the lost attempt has a record then; the same number and the same origin come out."""
+    wiped = job().on_lost("Resume").build()
+    now, _ = after(wiped, replace(seen(known=(1,)), attempt=GONE))
+    now, plan = after(now, granted(left=THERE))
+    assert plan.actions == (Launch(2),) and now.status.attempt is not None and now.status.attempt.origin == 1
+
+
+# --- what is kept, and what the report of a start says
+
+
+@pytest.mark.parametrize(
+    ("declared", "number", "kept"),
+    [
+        (job().running(), 1, True),
+        (lost(), 1, True),
+        (job().needs_decision(), 1, True),
+        (job().over(AttemptState.LOST).queued("Lost"), 1, False),
+        (job().over(AttemptState.FAILED).queued("BackingOff"), 1, False),
+        (job().needs_decision().finished(Phase.FAILED), 1, False),
+        (lost().finished(Phase.CANCELED), 1, False),
+        (job(), 1, True),
+    ],
+)
+def test_what_is_wanted(declared: JobBuilder, number: int, kept: bool) -> None:
+    """7.6: whatever a job works in, or may go on in; a status that was wiped says nothing."""
+    assert wanted(declared.build().status, number) is kept
+
+
+def test_a_resumed_workspace_is_never_an_orphan() -> None:
+    """7.6: its own attempt was lost long ago, but another one works in it."""
+    declared = resuming(AttemptState.RUNNING)
+    for number, proof in ((1, False), (2, True), (3, False)):
+        assert (useless(declared, number, 0.0, DAY, at(10 * DAY).timestamp()) is not None) is proof
+
+
+def test_the_last_of_a_chain_decides_how_long_it_is_kept() -> None:
+    """5.3: a success goes at once, a failure is kept for a day after its end, Cleanup ends it."""
+    ends = {AttemptState.SUCCEEDED: 0.0, AttemptState.FAILED: DAY}
+    for state, seconds in ends.items():
+        builder = job().over(state, 2).with_status(history=[job().over(AttemptState.LOST, 1).status["attempt"]])
+        attempt = builder.status["attempt"] | {"resumedFrom": 1, "origin": 1, "finishedAt": at(5 * DAY)}
+        declared = builder.with_status(attempt=attempt).finished(Phase(state.value)).build()
+        moments = [at(5 * DAY + each).timestamp() for each in (1, DAY + 1)]
+        assert [useless(declared, 1, 0.0, DAY, now) is not None for now in moments] == [seconds == 0.0, True]
+    cleaned = job().needs_decision().decision(1, "Cleanup").with_status(decided=1).finished(Phase.FAILED).build()
+    assert useless(cleaned, 1, at(0).timestamp(), DAY, NOW.timestamp()) == "a person decided: Cleanup"
+
+
+def test_nothing_is_an_orphan_between_two_records() -> None:
+    """7.6: at every recorded state from the loss to the next run the workspace of attempt 1 is wanted."""
+    now = job().on_lost("Manual").running().build()
+    walked = [now]
+    spec = job().on_lost("Manual").decision(1, "Resume").build().spec
+    for look in (seen(GONE), granted(), granted(left=THERE), seen(ABSENT, left=THERE), seen(alive())):
+        now, _ = after(now.model_copy(update={"spec": spec}), look)
+        walked.append(now)
+    assert [each.status.phase for each in walked] == [
+        Phase.RUNNING,
+        Phase.WAITING,
+        Phase.QUEUED,
+        Phase.STARTING,
+        Phase.STARTING,
+        Phase.RUNNING,
+    ]
+    for before, each in pairwise(walked):
+        assert wanted(each.status, 1), (before.status, each.status)
+
+
+def test_a_report_tells_resumed_from_restarted() -> None:
+    """7.1: each loss of a start is one or the other."""
+    running = job().running()
+    for policy, word in (("Resume", "resumed"), ("Restart", "restarted")):
+        declared = running.on_lost(policy).build()
+        plan = decide(declared, seen(GONE), HOST, NOW)
+        assert outcomes(declared.status, plan.status, GONE) == ("lost", word)
+    assert GONE.evidence is Evidence.GONE
