@@ -110,6 +110,15 @@ class PodUse(Model):
     priority_class_name: str | None = Field(
         default=None, description="PriorityClass of the Pod.", min_length=1, max_length=253, pattern=DNS_SUBDOMAIN
     )
+    workspace_claim: str | None = Field(
+        default=None,
+        description="PersistentVolumeClaim of the namespace that keeps workspace and checkpoints beyond the Pod, so "
+        "that a lost attempt can be resumed: in holdfast/<uid of the job>.<number of the attempt that began them>. "
+        "Nobody removes that but you. Unset: they are in the Pod and go with it.",
+        min_length=1,
+        max_length=253,
+        pattern=DNS_SUBDOMAIN,
+    )
     labels: dict[str, Label] = Field(
         default_factory=dict,
         description="Labels of the batch/v1 Job and of its Pod, for example kueue.x-k8s.io/queue-name.",

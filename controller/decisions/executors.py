@@ -38,12 +38,17 @@ def unsupported(spec: BatchJobSpec, host: Host) -> str | None:
         return refused
     if spec.repository is not None and not host.workspace_image:
         return "spec.repository: no image makes workspaces of Pods here; set HOLDFAST_WORKSPACE_IMAGE"
-    if spec.on_lost is OnLost.RESUME:
+    if spec.on_lost is OnLost.RESUME and not keeps_work(spec):
         text = "what a Pod leaves goes with it, so there is nothing to resume"
-        return f"spec.onLost: {text}; use Restart or Manual"
+        return f"spec.onLost: {text}; name a PersistentVolumeClaim in spec.pod.workspaceClaim, or use Restart"
     if spec.limits.open_files is not None:
         return "spec.limits.openFiles: Kubernetes has no such limit for a Pod; leave it out"
     return None
+
+
+def keeps_work(spec: BatchJobSpec) -> bool:
+    """Whether workspace and checkpoints of a Pod outlive it."""
+    return spec.pod is not None and spec.pod.workspace_claim is not None
 
 
 def not_in_pods(repository: RepositorySpec) -> tuple[str, str] | None:

@@ -180,7 +180,7 @@ def _queued(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host, n
     backing_off = retry_left(job, status, now)
     if seen.granted and backing_off <= 0 and seen.blocked is None:
         executor = chosen(job.spec, host)
-        if (gone := resume.nothing_left(status, seen.left, executor, host)) is not None:
+        if (gone := resume.nothing_left(job, seen.left, executor, host)) is not None:
             return resume.anew(job, status, now, gone)
         if awaits_lock(seen):
             return Plan(status)  # its record wakes the job

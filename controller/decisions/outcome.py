@@ -63,6 +63,8 @@ def outcome(observed: Observation, stop_reason: str) -> Outcome:
     if observed.evidence is Evidence.NEVER_STARTED:
         reason = record.reason if record and record.reason else ""
         message = record.message if record and record.message else "the command was never started"
+        if reason == resume.NOTHING_LEFT:
+            return Outcome(AttemptState.NEVER_STARTED, reason, message)
         if reason:
             return Outcome(AttemptState.FAILED, reason, message, final=reason in PERMANENT)
         return Outcome(AttemptState.NEVER_STARTED, "NeverStarted", message)
@@ -117,7 +119,9 @@ def follow(
 ) -> tuple[BatchJobStatus, Note]:
     """Record the attempt's end and what follows for the job, in one status."""
     new = step.attempt_over(status, found.state, observed, now, found.reason, found.message)
-    if observed.evidence is Evidence.NEVER_STARTED:
+    if found.reason == resume.NOTHING_LEFT:
+        new = resume.nothing_found(job, new, now, found.message)
+    elif observed.evidence is Evidence.NEVER_STARTED:
         new = resume.wish_again(new)
     number = new.attempt.number if new.attempt else 0
     text = f"attempt {number}: {found.message}"

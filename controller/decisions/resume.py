@@ -13,7 +13,7 @@ from datetime import datetime
 from controller.api.batchjob import BatchJob, OnLost
 from controller.api.batchjob_status import Attempt, BatchJobStatus, Phase
 from controller.decisions import status as step
-from controller.decisions.executors import POD
+from controller.decisions.executors import POD, keeps_work
 from controller.decisions.inputs import Host, Left, LeftState
 from controller.decisions.plan import Note, Plan
 
@@ -38,21 +38,21 @@ def wish_again(status: BatchJobStatus) -> BatchJobStatus:
     return status.model_copy(update={"resume_from": status.attempt.resumed_from})
 
 
-def nothing_left(status: BatchJobStatus, left: Left | None, executor: str, host: Host) -> str | None:
+def nothing_left(job: BatchJob, left: Left | None, executor: str, host: Host) -> str | None:
     """Why the next attempt cannot go on from the one that it was to; None where it can, or it is not known.
 
     Args:
         left: what was found of it, None where nobody looked.
         executor: where the next attempt goes.
     """
-    lost = status.attempt
+    status, lost = job.status, job.status.attempt
     if lost is None or status.resume_from is None:
         return None
     where = f"attempt {status.resume_from} ran"
     if lost.executor != executor:
         return f"{where} on executor {lost.executor}, the next one goes to {executor}"
-    if executor == POD:
-        return f"{where} as a Pod, and what that left went with it"
+    if executor == POD and not keeps_work(job.spec):
+        return f"{where} in a Pod without spec.pod.workspaceClaim, and what it left went with that"
     if lost.state_id not in ("", host.state_id):
         return f"{where} under another state directory, {lost.state_id}"
     return left.message if left is not None and left.state is LeftState.GONE else None
@@ -64,6 +64,11 @@ def anew(job: BatchJob, status: BatchJobStatus, now: datetime, why: str) -> Plan
     new = step.mark(job, status, now, (RESUMED, "False", NOTHING_LEFT, text))
     new = new.model_copy(update={"resume_from": None})
     return Plan(new, wake_after=0.0, notes=(Note(NOTHING_LEFT, text, warning=True),))
+
+
+def nothing_found(job: BatchJob, status: BatchJobStatus, now: datetime, why: str) -> BatchJobStatus:
+    """An attempt that was to go on has found nothing there: only its executor could look. The next one begins anew."""
+    return step.mark(job, status, now, (RESUMED, "False", NOTHING_LEFT, f"{why}; the next attempt begins anew"))
 
 
 def chain(status: BatchJobStatus, number: int) -> tuple[Attempt, ...]:

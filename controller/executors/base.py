@@ -78,6 +78,19 @@ class PodSetup:
 
 
 @dataclass(frozen=True, slots=True)
+class PodClaim:
+    """What keeps workspace and checkpoints of an attempt beyond its Pod.
+
+    Args:
+        name: of the PersistentVolumeClaim.
+        path: directory in its volume; attempts that go on in each other's work have the same.
+    """
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class PodRequest:
     """What an attempt that runs as a Pod needs besides: Kubernetes resolves the environment, by reference.
 
@@ -87,6 +100,7 @@ class PodRequest:
         labels: of the BatchJob that its batch/v1 Job gets too, for outside queues.
         setup: None where nothing has to be made first.
         publish: runs once the command has succeeded, in the same Pod; None where nothing does.
+        claim: None where nothing is kept beyond the Pod.
     """
 
     use: PodUse
@@ -95,6 +109,7 @@ class PodRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     setup: PodSetup | None = None
     publish: PodSetup | None = None
+    claim: PodClaim | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from controller.decisions import status as step
 from controller.decisions.executors import POD, executor_of
 from controller.decisions.inputs import Host
 from controller.decisions.job import counters
-from controller.executors.base import AttemptId, LaunchSpec, Limits, PodRequest
+from controller.executors.base import AttemptId, LaunchSpec, Limits, PodClaim, PodRequest
 from controller.reconcile.environment import Environment
 
 OUTSIDE_QUEUES = ("kueue.x-k8s.io/",)  # labels of a BatchJob that its batch/v1 Jobs get too
@@ -31,7 +31,7 @@ def launch_spec(job: BatchJob, attempt: AttemptId, environment: Environment, hos
         working_dir=job.spec.working_dir,
         limits=limits(job),
         annotations=owner | counters(job.status),
-        pod=_pod(job) if executor_of(job, attempt.number, host) == POD else None,
+        pod=_pod(job, attempt) if executor_of(job, attempt.number, host) == POD else None,
     )
 
 
@@ -43,12 +43,21 @@ def command_of(job: BatchJob) -> tuple[str, ...]:
     return (*job.spec.command, *job.spec.args)
 
 
-def _pod(job: BatchJob) -> PodRequest | None:
+def _pod(job: BatchJob, attempt: AttemptId) -> PodRequest | None:
     """None where the job names no image, which was refused before."""
     if job.spec.pod is None:
         return None
     queueing = {name: value for name, value in job.metadata.labels.items() if name.startswith(OUTSIDE_QUEUES)}
-    return PodRequest(job.spec.pod, job.spec.env, job.spec.env_from, queueing)
+    return PodRequest(job.spec.pod, job.spec.env, job.spec.env_from, queueing, claim=_claim(job, attempt))
+
+
+def _claim(job: BatchJob, attempt: AttemptId) -> PodClaim | None:
+    """Where the attempt's work is kept beyond its Pod; the path follows from the uid and the origin alone."""
+    if job.spec.pod is None or job.spec.pod.workspace_claim is None:
+        return None
+    active = step.active(job.status)
+    origin = step.origin(active) if active is not None and active.number == attempt.number else attempt.number
+    return PodClaim(job.spec.pod.workspace_claim, f"holdfast/{attempt.job_uid}.{origin}")
 
 
 def limits(job: BatchJob) -> Limits:

@@ -54,6 +54,9 @@ class PodCheckouts:
         """What the job's ref stands for now, "" where it is not there; None: its workspace is made on this host."""
         if job.spec.repository is None or chosen(job.spec, self._parts.host) != POD:
             return None
+        used = job.status.repository
+        if job.status.resume_from is not None and used is not None and used.commit:
+            return used.commit  # of the workspace that it goes on in
         name = (job.metadata.namespace, job.spec.repository.name)
         repository = self._book.declared(name)
         if repository is None:
@@ -91,9 +94,11 @@ class PodCheckouts:
             raise Waiting("RepositoryNotFound", f"there is no Repository {use.name}", 5.0)
         commit = job.status.repository.commit if job.status.repository is not None else ""
         order = _order(repository, use.ref or repository.spec.branch, commit, spec.attempt, self._remotes.schemes)
-        order = replace(order, origin=origin_of(MOUNT, use.push))
-        setup = _setup(repository, order, self._parts.host.workspace_image)
         active = step.active(job.status)
+        order = replace(order, origin=origin_of(MOUNT, use.push))
+        if pod.claim is not None:
+            order = replace(order, kept=True, resumes=active is not None and active.resumed_from is not None)
+        setup = _setup(repository, order, self._parts.host.workspace_image)
         publish = publish_setup(setup, order, _PROGRAM, active.lock_token if active is not None else None)
         annotations = {**spec.annotations, COMMIT: commit}
         return replace(spec, pod=replace(pod, setup=setup, publish=publish), annotations=annotations), order.target

@@ -18,6 +18,7 @@ from controller.decisions.observed import Evidence, Observation
 from controller.decisions.resume import keeps_checkpoints
 from controller.errors import Transient
 from controller.executors.base import LaunchSpec
+from controller.executors.pod import claim
 from controller.reconcile.parts import Parts
 from controller.repositories import checkpoints
 from controller.repositories.operations.stale import remove_stale
@@ -75,18 +76,20 @@ class Resumption:
             Transient: the directory could not be made, or is gone since it was looked at.
         """
         active = step.active(job.status)
-        if active is None or active.executor == POD or not (keeps_checkpoints(job) or active.resumed_from):
+        if active is None:
             return spec
-        name, ours = _name(job, active), {}
+        if active.executor == POD:
+            kept = spec.pod is not None and spec.pod.claim is not None
+            return _told(spec, active, claim.CHECKPOINTS, claim.WORKSPACE) if kept else spec
+        if not (keeps_checkpoints(job) or active.resumed_from):
+            return spec
+        name = _name(job, active)
         try:
             await asyncio.to_thread(self._ready, job, active, name)
         except OSError as error:
             raise Transient("CheckpointsNotReady", f"{error.filename}: {error.strerror}") from error
-        ours[CHECKPOINTS] = str(checkpoints.saved(self._places, name))
-        if active.resumed_from is not None:
-            ours[FROM] = str(active.resumed_from)
-        work = spec.working_dir or str(checkpoints.work(self._places, name))
-        return replace(spec, env={**spec.env, **ours}, working_dir=work)
+        saved, work = checkpoints.saved(self._places, name), checkpoints.work(self._places, name)
+        return _told(spec, active, str(saved), str(work))
 
     def _ready(self, job: BatchJob, active: Attempt, name: str) -> None:
         if active.resumed_from is None:
@@ -114,6 +117,14 @@ class Resumption:
             await asyncio.to_thread(checkpoints.remove_checkpoints, self._places, _name(job, newest))
         except OSError as error:
             raise Transient("CheckpointsNotRemoved", f"{error.filename}: {error.strerror}") from error
+
+
+def _told(spec: LaunchSpec, attempt: Attempt, saved: str, work: str) -> LaunchSpec:
+    """`spec` with what the command is told; it works in `work` where nothing else says where."""
+    ours = {CHECKPOINTS: saved}
+    if attempt.resumed_from is not None:
+        ours[FROM] = str(attempt.resumed_from)
+    return replace(spec, env={**spec.env, **ours}, working_dir=spec.working_dir or work)
 
 
 def workspace_of(job: BatchJob, places: Places, number: int) -> Path:

@@ -87,6 +87,9 @@ class Checkout(_RemoteOrder):
         deadline_seconds: run time after which it gives up.
         author_name, author_email: of commits in the checkout; empty: what the job's own git configuration says.
         origin: bare repository to be made beside it that takes the job's pushes; empty: `origin` is the remote.
+        kept: `target` outlives the Pod and belongs to attempts that go on in each other's work: one that is there is
+            complete, and stays as it is.
+        resumes: it has to be there.
     """
 
     operation: ClassVar[str] = "checkout"
@@ -96,6 +99,8 @@ class Checkout(_RemoteOrder):
     author_name: str
     author_email: str
     origin: str = ""
+    kept: bool = False
+    resumes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

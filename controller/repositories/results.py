@@ -45,6 +45,7 @@ class Reason(StrEnum):
     NO_MIRROR = "NoMirror"
     PREPARATION_FAILED = "PreparationFailed"
     BUSY = "Busy"
+    NOTHING_TO_RESUME = "NothingToResume"
     STATE_DIRECTORY_FAILED = "StateDirectoryFailed"
     GIT_FAILED = "GitFailed"
 

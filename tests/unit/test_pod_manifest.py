@@ -6,7 +6,7 @@ from typing import Any
 
 from controller.api.batchjob import EnvFrom, EnvVar
 from controller.api.pod_use import PodUse
-from controller.executors.base import AttemptId, LaunchSpec, Limits, PodRequest, PodSetup
+from controller.executors.base import AttemptId, LaunchSpec, Limits, PodClaim, PodRequest, PodSetup
 from controller.executors.pod import names
 from controller.executors.pod.manifest import HOME, job_of, voided_job
 
@@ -17,9 +17,9 @@ def made(request: dict[str, Any] | None = None, *, job: str = "build", **fields:
     use = PodUse.model_validate({"image": "a", **(request or {})})
     env = [EnvVar.model_validate(one) for one in fields.pop("declared", ())]
     sources = [EnvFrom.model_validate(one) for one in fields.pop("sources", ())]
-    labels, setup = fields.pop("labels", {}), fields.pop("setup", None)
+    labels, setup, claim = fields.pop("labels", {}), fields.pop("setup", None), fields.pop("claim", None)
     spec = LaunchSpec(AttemptId(UID, 3), "n", job, fields.pop("argv", ["x"]), **fields)
-    return job_of(spec, PodRequest(use, env, sources, labels, setup))
+    return job_of(spec, PodRequest(use, env, sources, labels, setup, claim))
 
 
 def pod_of(job: dict[str, Any]) -> dict[str, Any]:
@@ -193,3 +193,25 @@ def test_who_makes_the_workspace_is_who_works_in_it() -> None:
         {"template": {"spec": {"containers": [{"name": "main", "resources": {"limits": {"memory": "1e9"}}}]}}}
     )
     assert odd["initContainers"][0]["resources"]["limits"] == {"memory": "1e9"}
+
+
+def test_what_a_claim_keeps() -> None:
+    """3.5: workspace and checkpoints are below one path of the claim, in the container that makes the one and in ours;
+
+    a template can neither take the volume's name nor the place where it is mounted.
+    """
+    claim = PodClaim("kept", "holdfast/u.1")
+    mine = {"name": "kept", "hostPath": {"path": "/"}}
+    main = {"name": "main", "volumeMounts": [{"name": "x", "mountPath": "/checkpoints"}]}
+    pod = with_setup({"template": {"spec": {"volumes": [mine], "containers": [main]}}}, claim=claim)
+    volumes = {one["name"]: one for one in pod["volumes"]}
+    assert volumes["kept"] == {"name": "kept", "persistentVolumeClaim": {"claimName": "kept"}}
+    assert "workspace" not in volumes and "workspace-tmp" in volumes
+    workspace = {"name": "kept", "mountPath": "/workspace", "subPath": "holdfast/u.1/workspace"}
+    checkpoints = {"name": "kept", "mountPath": "/checkpoints", "subPath": "holdfast/u.1/checkpoints"}
+    assert pod["initContainers"][0]["volumeMounts"][0] == workspace
+    assert checkpoints not in pod["initContainers"][0]["volumeMounts"]
+    assert pod["containers"][0]["volumeMounts"][-2:] == [workspace, checkpoints]
+    assert {"name": "x", "mountPath": "/checkpoints"} not in pod["containers"][0]["volumeMounts"]
+    bare = pod_of(made(claim=claim))
+    assert bare["containers"][0]["volumeMounts"][-2:] == [workspace, checkpoints] and "initContainers" not in bare

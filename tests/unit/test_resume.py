@@ -194,6 +194,36 @@ def test_what_is_elsewhere_is_begun_anew(host: Host, word: str) -> None:
     assert now.status.resume_from is None and word in plan.notes[0].message
 
 
+POD_HOST = Host("state-1", "box", default_executor="Pod", executors=frozenset({"Pod"}))
+
+
+def in_pod(policy: str = "Manual", **pod: str) -> JobBuilder:
+    """Attempt 1 was lost in a Pod, and the next one is to go on from it."""
+    builder = lost(policy).with_spec(pod={"image": "busybox", **pod})
+    return builder.with_status(attempt=builder.status["attempt"] | {"executor": "Pod", "stateId": ""})
+
+
+def test_a_pod_keeps_its_work_in_a_claim_only() -> None:
+    """3.5, 4.2: without one there is nothing to resume, also where a person asks for it."""
+    now, plan = after(in_pod().build(), granted(), POD_HOST)
+    assert now.status.resume_from is None and "spec.pod.workspaceClaim" in plan.notes[0].message
+    now, plan = after(in_pod(workspaceClaim="kept").build(), granted(), POD_HOST)
+    assert plan.actions == (Launch(2),) and now.status.attempt is not None
+    assert (now.status.attempt.resumed_from, now.status.attempt.origin) == (1, 1)
+
+
+def test_a_pod_that_finds_nothing_in_its_claim() -> None:
+    """3.5: only its container could look: it never began, costs no retry, and the next one begins anew."""
+    starting, _ = after(in_pod(workspaceClaim="kept").build(), granted(), POD_HOST)
+    look = seen(never_started("NothingToResume", "there is no checkout"), known=(1, 2))
+    now, plan = after(starting, look, POD_HOST)
+    assert (now.status.phase, now.status.resume_from, now.status.failures) == (Phase.QUEUED, None, 0)
+    told = find(now.status.conditions, "Resumed")
+    assert told is not None and told.reason == "NothingToResume" and "there is no checkout" in plan.notes[0].message
+    plan = decide(now, granted(2), POD_HOST, at(100))
+    assert plan.status.attempt is not None and step.origin(plan.status.attempt) == 3
+
+
 def test_what_vanishes_before_the_launch_is_not_launched_into() -> None:
     """3.5: the attempt is closed, and the next look says that there is nothing to resume."""
     now, plan = after(resuming(), seen(ABSENT, left=LOST_TOO))

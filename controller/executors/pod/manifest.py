@@ -14,7 +14,7 @@ from typing import Any
 from controller.api.batchjob import EnvFrom, EnvVar
 from controller.api.keys import GROUP, VERSION
 from controller.executors.base import AttemptId, LaunchSpec, Limits, PodRequest
-from controller.executors.pod import names, publishing, setup
+from controller.executors.pod import claim, names, publishing, setup
 
 Object = dict[str, Any]
 
@@ -128,7 +128,7 @@ def _template(spec: LaunchSpec, request: PodRequest, labels: Mapping[str, str]) 
         pod["initContainers"] = [_init(request, containers[0]), *others]
     if request.publish is not None:
         made = publishing.publish_container(request.publish, containers[0], CONTAINER_SECURITY)
-        pod = publishing.arranged(pod, _worded(made))
+        pod = publishing.arranged(pod, _worded(_on_claim(request, made)))
     if limits.deadline_seconds is not None:
         pod["activeDeadlineSeconds"] = max(1, math.ceil(limits.deadline_seconds))
     meta = given.get("metadata") or {}
@@ -145,13 +145,28 @@ def _volumes(request: PodRequest, given: list[Object]) -> list[Object]:
     """The author's, but for names that are ours."""
     ours = [{"name": "home", "emptyDir": {}}, *(setup.volumes() if request.setup is not None else ())]
     ours += publishing.volumes() if request.publish is not None else []
+    if request.claim is not None:
+        ours = [*(each for each in ours if each["name"] != setup.VOLUME), claim.volume(request.claim)]
     taken = {volume["name"] for volume in ours}
     return [*(volume for volume in given if volume.get("name") not in taken), *ours]
 
 
 def _init(request: PodRequest, main: Object) -> Object:
     assert request.setup is not None
-    return _worded(setup.init_container(request.setup, main, CONTAINER_SECURITY))
+    return _worded(_on_claim(request, setup.init_container(request.setup, main, CONTAINER_SECURITY)))
+
+
+def _on_claim(request: PodRequest, made: Object) -> Object:
+    """A container of ours; where the workspace is kept beyond the Pod, it finds it there."""
+    if request.claim is None:
+        return made
+    mounts = [
+        {**mount, **claim.workspace_mount(request.claim, mount["mountPath"])}
+        if mount["name"] == setup.VOLUME
+        else mount
+        for mount in made["volumeMounts"]
+    ]
+    return {**made, "volumeMounts": mounts}
 
 
 def _worded(made: Object) -> Object:
@@ -175,7 +190,7 @@ def _containers(spec: LaunchSpec, request: PodRequest, given: list[Object]) -> l
     own = next((container for container in given if container.get("name") == names.CONTAINER), {})
     others = [container for container in given if container.get("name") != names.CONTAINER]
     base = merged({"securityContext": CONTAINER_SECURITY, "volumeMounts": [], "env": []}, own)
-    mounts = [{"name": "home", "mountPath": HOME}, *([setup.mount(request.setup)] if request.setup is not None else ())]
+    mounts = [{"name": "home", "mountPath": HOME}, *_work_mounts(request)]
     taken = {mount["mountPath"] for mount in mounts}
     ours = _environment(spec, request)
     set_by_us = {variable["name"] for variable in ours}
@@ -196,6 +211,12 @@ def _containers(spec: LaunchSpec, request: PodRequest, given: list[Object]) -> l
     if use.image_pull_policy is not None:
         main["imagePullPolicy"] = use.image_pull_policy.value
     return [main, *others]
+
+
+def _work_mounts(request: PodRequest) -> list[Object]:
+    if request.claim is not None:
+        return claim.mounts(request.claim)
+    return [setup.mount(request.setup)] if request.setup is not None else []
 
 
 def _environment(spec: LaunchSpec, request: PodRequest) -> list[Object]:

@@ -8,18 +8,18 @@ anything of it afterwards. Standard library only.
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 
 from controller.repositories import refs
 from controller.repositories.names import check_ref, is_commit
 from controller.repositories.operations import git as calls
 from controller.repositories.operations.checkout import check_out, check_supported, name_refs, switch_to_branch
+from controller.repositories.operations.durable import put_in_place
 from controller.repositories.operations.failures import Failed
 from controller.repositories.operations.git import Secrets
 from controller.repositories.operations.mirror import FETCH_HEADS, FETCH_TAGS
 from controller.repositories.operations.outcome import Outcome
-from controller.repositories.operations.remote_checkout import fetch_commit
+from controller.repositories.operations.remote_checkout import fetch_commit, kept_checkout
 from controller.repositories.orders import Checkout
 from controller.repositories.results import Reason
 from controller.repositories.trees import making, remove_tree
@@ -40,12 +40,16 @@ _CONFIG = """\
 def checkout_from_origin(order: Checkout, secrets: Secrets) -> Outcome:
     """Make both; what an earlier try has put in place is made anew, since nobody has worked in it yet.
 
+    Those that are kept beyond the Pod stay; the checkout gets its name last, so where it is there both are.
+
     Raises:
         Failed, BadName, OSError: there is no checkout then.
     """
     check_ref(order.branch)
     if not is_commit(order.commit):
         raise Failed(Reason.REF_NOT_FOUND, f"{order.commit!r} is no commit id")
+    if (kept := kept_checkout(order)) is not None:
+        return kept
     origin, target = Path(order.origin), Path(order.target)
     object_format = "sha256" if len(order.commit) == 64 else "sha1"
     with contextlib.ExitStack() as stack:
@@ -53,13 +57,13 @@ def checkout_from_origin(order: Checkout, secrets: Secrets) -> Outcome:
         directory = stack.enter_context(making(target.parent, target.name, order.id))
         _fill(order, bare, object_format, secrets)
         remove_tree(origin)
-        os.rename(bare, origin)
+        put_in_place(bare, origin, durable=order.kept)
         check_out(origin, directory, order.commit, object_format)
         name_refs(origin, directory, copied=False, author=(order.author_name, order.author_email))
         if refs.read_head(origin, order.branch, refs.UPSTREAM) is not None:
             switch_to_branch(origin, directory, order.branch, order.commit)
         remove_tree(target)
-        os.rename(directory, target)
+        put_in_place(directory, target, durable=order.kept)
     return Outcome(commit=order.commit, method="Checkout", object_format=object_format)
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +12,14 @@ from controller.repositories import refs
 from controller.repositories.names import check_ref, is_commit
 from controller.repositories.operations import git as calls
 from controller.repositories.operations.checkout import check_out_files, check_supported, quoted, user_config
+from controller.repositories.operations.durable import put_in_place
 from controller.repositories.operations.failures import Failed
 from controller.repositories.operations.git import Git, Secrets
 from controller.repositories.operations.outcome import Outcome
+from controller.repositories.operations.stale import remove_stale
 from controller.repositories.orders import Checkout
 from controller.repositories.results import Reason
-from controller.repositories.trees import making, remove_tree
+from controller.repositories.trees import making, remove_made, remove_tree
 
 _CONFIG = """\
 [gc]
@@ -36,12 +37,16 @@ _REFS = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
 def checkout(order: Checkout, secrets: Secrets) -> Outcome:
     """Make it; one that an earlier try has put in place is made anew, since nobody has worked in it yet.
 
+    One that is kept beyond the Pod stays: it got its name when it was complete, and an attempt may have worked in it.
+
     Raises:
         Failed, BadName, OSError: there is no checkout then.
     """
     check_ref(order.branch)
     if not is_commit(order.commit):
         raise Failed(Reason.REF_NOT_FOUND, f"{order.commit!r} is no commit id")
+    if (kept := kept_checkout(order)) is not None:
+        return kept
     target = Path(order.target)
     with making(target.parent, target.name, order.id) as directory:
         object_format = "sha256" if len(order.commit) == 64 else "sha1"
@@ -56,8 +61,27 @@ def checkout(order: Checkout, secrets: Secrets) -> Outcome:
         check_out_files(local, order.commit)
         _name_branch(local, order)
         remove_tree(target)
-        os.rename(directory, target)
+        put_in_place(directory, target, durable=order.kept)
     return Outcome(commit=order.commit, method="Checkout", object_format=object_format)
+
+
+def kept_checkout(order: Checkout) -> Outcome | None:
+    """The outcome where one that is kept beyond the Pod is there; None where it is to be made. git is not run in it.
+
+    Raises:
+        Failed: the attempt goes on in one that is not there.
+        OSError: so too.
+    """
+    target = Path(order.target)
+    if order.kept:
+        for name in filter(None, (target.name, Path(order.origin).name)):
+            remove_made(target.parent, name)
+        if target.is_dir():
+            remove_stale(target / ".git")  # nobody else works in it: its attempts are proved over
+            return Outcome(commit=order.commit, method="Kept")
+    if order.resumes:
+        raise Failed(Reason.NOTHING_TO_RESUME, f"there is no checkout of the lost attempt in its claim ({target})")
+    return None
 
 
 def fetch_commit(git: Git, source: str, commit: str, refspecs: Sequence[str]) -> None:

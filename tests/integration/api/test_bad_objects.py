@@ -81,6 +81,7 @@ BAD_SPECS: list[tuple[str, dict[str, Any], str]] = [
     ("unknown executor", {"executor": "Docker"}, "spec.executor"),
     ("a Pod without an image", {"executor": "Pod"}, "spec.pod"),
     ("a Pod of an empty image", {"pod": {"image": ""}}, "spec.pod.image"),
+    ("a Pod with a path as claim", {"pod": {"image": "a", "workspaceClaim": "../b"}}, "spec.pod.workspaceClaim"),
     ("a Pod with labels of ours", {"pod": {"image": "a", "labels": {"holdfast.dev/x": "y"}}}, "spec.pod.labels"),
     ("a Pod with a template of text", {"pod": {"image": "a", "template": "x"}}, "spec.pod.template"),
     ("memory is no quantity", {"limits": {"memory": "lots"}}, "spec.limits.memory"),

@@ -76,6 +76,7 @@ def test_a_full_job_is_taken_as_it_is_and_read_by_the_model(objects: Any) -> Non
         "executor": "Pod",
         "pod": {
             "image": "registry.example/agent:1",
+            "workspaceClaim": "kept",
             "imagePullPolicy": "IfNotPresent",
             "imagePullSecrets": [{"name": "registry"}],
             "resources": {"requests": {"cpu": "250m"}, "limits": {"memory": "1Gi", "nvidia.com/gpu": "1"}},

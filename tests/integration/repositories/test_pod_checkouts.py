@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -29,12 +29,20 @@ class Made(Ran):
     target: Path
 
 
-def run(home: Home, url: str, commit: str, ref: str = "main", schemes: str = "http", token: str = f"{TOKEN}\n") -> Made:
+def run(
+    home: Home,
+    url: str,
+    commit: str,
+    ref: str = "main",
+    schemes: str = "http",
+    token: str = f"{TOKEN}\n",
+    **more: bool,
+) -> Made:
     """As the init container does."""
     place = place_of(home)
     message, target = str(place / "termination-log"), place / "shop"
     order = Checkout("job.1", str(place), message, url, schemes, ref, 5, commit, str(target), 50.0, "J", "j@x")
-    ran = perform(home, order, token)
+    ran = perform(home, replace(order, **more), token)
     return Made(ran.code, ran.output, ran.said, target)
 
 
@@ -84,3 +92,22 @@ def test_failures(home: Home, web: Web, change: dict[str, str], reason: str) -> 
     assert json.loads(made.said)["reason"] == reason
     assert json.loads(made.said)["message"]
     assert sorted(path.name for path in made.target.parent.iterdir()) == ["termination-log", "tmp"]
+
+
+def test_one_that_is_kept(home: Home, web: Web) -> None:
+    """3.5: a whole checkout stays as the lost attempt left it, but for git's lock files; a half-made one never does."""
+    url, commit = f"{web.url}/remote.git", home.upstream.head()
+    nothing = run(home, url, commit, kept=True, resumes=True)
+    assert nothing.code != 0 and json.loads(nothing.said)["reason"] == "NothingToResume"
+    half = nothing.target.with_name(".making.shop.job.0")
+    half.mkdir()
+    made = run(home, url, commit, kept=True)
+    assert made.code == 0 and not half.exists(), made.output
+    (made.target / "draft").write_text("text")
+    (made.target / ".git" / "index.lock").touch()
+    web.token = "nobody needs the remote any more"
+    for resumes in (False, True):
+        again = run(home, url, commit, kept=True, resumes=resumes)
+        assert (again.code, again.said) == (0, ""), again.output
+    assert git(made.target, "status", "--porcelain=v1").stdout == "?? draft\n"
+    git(made.target, "add", "draft")
