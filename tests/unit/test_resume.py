@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 
-from controller.api.batchjob import BatchJob, DecisionAction
+from controller.api.batchjob import DecisionAction
 from controller.api.batchjob_status import AttemptState, BatchJobStatus, Phase
 from controller.api.conditions import find
 from controller.decisions import status as step
 from controller.decisions.ask import ANSWERS, UNPROVED, ask
-from controller.decisions.inputs import Host, Left, LeftState, Observed
+from controller.decisions.inputs import Host
 from controller.decisions.job import counters, decide
-from controller.decisions.observed import Evidence, Observation
-from controller.decisions.orphan import useless
-from controller.decisions.plan import Launch, Plan, Void
-from controller.decisions.recovery import outcomes
-from controller.decisions.resume import wanted
+from controller.decisions.observed import Observation
+from controller.decisions.plan import Launch, Void
 from tests.unit.builders import (
     ABSENT,
     GONE,
@@ -33,36 +29,7 @@ from tests.unit.builders import (
     never_started,
     seen,
 )
-
-THERE, LOST_TOO = Left(LeftState.THERE), Left(LeftState.GONE, "its workspace is gone (/x)")
-UNREAD = Left(LeftState.UNKNOWN, "/x: Input/output error")
-DAY = 86400.0
-
-
-def after(declared: BatchJob, look: Observed, host: Host = HOST) -> tuple[BatchJob, Plan]:
-    """The job once the plan is recorded, and the plan."""
-    plan = decide(declared, look, host, NOW)
-    return declared.model_copy(update={"status": plan.status}), plan
-
-
-def granted(number: int = 1, **more: object) -> Observed:
-    """The job has a slot, and run directories up to `number`."""
-    return seen(known=tuple(range(1, number + 1)), granted=True, **more)
-
-
-def lost(policy: str = "Resume") -> JobBuilder:
-    """Attempt 1 is lost, the next one is to go on from it."""
-    return job().over(AttemptState.LOST).on_lost(policy).queued("Lost").with_status(resumeFrom=1, losses=1)
-
-
-def resuming(
-    state: AttemptState = AttemptState.STARTING, number: int = 3, source: int = 2, origin: int = 1
-) -> BatchJob:
-    """Attempt `number` goes on from `source`, in what `origin` began."""
-    builder = job().on_lost("Resume").starting(number)
-    attempt = builder.status["attempt"] | {"state": state, "resumedFrom": source, "origin": origin}
-    return builder.with_status(attempt=attempt).build()
-
+from tests.unit.resuming import LOST_TOO, THERE, UNREAD, after, granted, lost, resuming
 
 # --- from the loss to the next attempt
 
@@ -281,74 +248,3 @@ def test_a_status_wiped_before_the_launch_is_lost_and_resumed_again() -> None:
     now, _ = after(wiped, replace(seen(known=(1,)), attempt=GONE))
     now, plan = after(now, granted(left=THERE))
     assert plan.actions == (Launch(2),) and now.status.attempt is not None and now.status.attempt.origin == 1
-
-
-# --- what is kept, and what the report of a start says
-
-
-@pytest.mark.parametrize(
-    ("declared", "number", "kept"),
-    [
-        (job().running(), 1, True),
-        (lost(), 1, True),
-        (job().needs_decision(), 1, True),
-        (job().over(AttemptState.LOST).queued("Lost"), 1, False),
-        (job().over(AttemptState.FAILED).queued("BackingOff"), 1, False),
-        (job().needs_decision().finished(Phase.FAILED), 1, False),
-        (lost().finished(Phase.CANCELED), 1, False),
-        (job(), 1, True),
-    ],
-)
-def test_what_is_wanted(declared: JobBuilder, number: int, kept: bool) -> None:
-    """7.6: whatever a job works in, or may go on in; a status that was wiped says nothing."""
-    assert wanted(declared.build().status, number) is kept
-
-
-def test_a_resumed_workspace_is_never_an_orphan() -> None:
-    """7.6: its own attempt was lost long ago, but another one works in it."""
-    declared = resuming(AttemptState.RUNNING)
-    for number, proof in ((1, False), (2, True), (3, False)):
-        assert (useless(declared, number, 0.0, DAY, at(10 * DAY).timestamp()) is not None) is proof
-
-
-def test_the_last_of_a_chain_decides_how_long_it_is_kept() -> None:
-    """5.3: a success goes at once, a failure is kept for a day after its end, Cleanup ends it."""
-    ends = {AttemptState.SUCCEEDED: 0.0, AttemptState.FAILED: DAY}
-    for state, seconds in ends.items():
-        builder = job().over(state, 2).with_status(history=[job().over(AttemptState.LOST, 1).status["attempt"]])
-        attempt = builder.status["attempt"] | {"resumedFrom": 1, "origin": 1, "finishedAt": at(5 * DAY)}
-        declared = builder.with_status(attempt=attempt).finished(Phase(state.value)).build()
-        moments = [at(5 * DAY + each).timestamp() for each in (1, DAY + 1)]
-        assert [useless(declared, 1, 0.0, DAY, now) is not None for now in moments] == [seconds == 0.0, True]
-    cleaned = job().needs_decision().decision(1, "Cleanup").with_status(decided=1).finished(Phase.FAILED).build()
-    assert useless(cleaned, 1, at(0).timestamp(), DAY, NOW.timestamp()) == "a person decided: Cleanup"
-
-
-def test_nothing_is_an_orphan_between_two_records() -> None:
-    """7.6: at every recorded state from the loss to the next run the workspace of attempt 1 is wanted."""
-    now = job().on_lost("Manual").running().build()
-    walked = [now]
-    spec = job().on_lost("Manual").decision(1, "Resume").build().spec
-    for look in (seen(GONE), granted(), granted(left=THERE), seen(ABSENT, left=THERE), seen(alive())):
-        now, _ = after(now.model_copy(update={"spec": spec}), look)
-        walked.append(now)
-    assert [each.status.phase for each in walked] == [
-        Phase.RUNNING,
-        Phase.WAITING,
-        Phase.QUEUED,
-        Phase.STARTING,
-        Phase.STARTING,
-        Phase.RUNNING,
-    ]
-    for before, each in pairwise(walked):
-        assert wanted(each.status, 1), (before.status, each.status)
-
-
-def test_a_report_tells_resumed_from_restarted() -> None:
-    """7.1: each loss of a start is one or the other."""
-    running = job().running()
-    for policy, word in (("Resume", "resumed"), ("Restart", "restarted")):
-        declared = running.on_lost(policy).build()
-        plan = decide(declared, seen(GONE), HOST, NOW)
-        assert outcomes(declared.status, plan.status, GONE) == ("lost", word)
-    assert GONE.evidence is Evidence.GONE
