@@ -19,7 +19,7 @@ def made(request: dict[str, Any] | None = None, *, job: str = "build", **fields:
     sources = [EnvFrom.model_validate(one) for one in fields.pop("sources", ())]
     labels, setup, claim = fields.pop("labels", {}), fields.pop("setup", None), fields.pop("claim", None)
     spec = LaunchSpec(AttemptId(UID, 3), "n", job, fields.pop("argv", ["x"]), **fields)
-    return job_of(spec, PodRequest(use, env, sources, labels, setup, claim))
+    return job_of(spec, PodRequest(use, env, sources, labels, setup, claim=claim))
 
 
 def pod_of(job: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from controller.api.pod_use import PodUse
 from controller.decisions.inputs import StepState
 from controller.decisions.observed import Evidence, Observation, Publication
 from controller.decisions.outcome import outcome
-from controller.executors.base import AttemptId, LaunchSpec, Limits, PodRequest, PodSetup
+from controller.executors.base import AttemptId, LaunchSpec, Limits, PodClaim, PodRequest, PodSetup
 from controller.executors.pod import names
 from controller.executors.pod.ends import to_note
 from controller.executors.pod.manifest import job_of
@@ -37,11 +37,13 @@ PUBLISH = PodSetup("git:1", ("python3", "$(X)"), "/workspace", "creds", {"T": ("
 SIDECAR = {"name": "proxy", "image": "b", "restartPolicy": "Always"}
 
 
-def declared(template: Object | None = None, **use: Any) -> Object:
+def declared(template: Object | None = None, claim: PodClaim | None = None, **use: Any) -> Object:
     """The Pod of a job whose push is published."""
     given = PodUse.model_validate({"image": "a", "template": {"spec": template or {}}, **use})
     spec = LaunchSpec(AttemptId("0f1e2d3c-1", 1), "n", "build", ["x"], limits=Limits(deadline_seconds=60))
-    made: Object = job_of(spec, PodRequest(given, setup=WORKSPACE, publish=PUBLISH))["spec"]["template"]["spec"]
+    made: Object = job_of(spec, PodRequest(given, setup=WORKSPACE, publish=PUBLISH, claim=claim))["spec"]["template"][
+        "spec"
+    ]
     return made
 
 
@@ -67,6 +69,15 @@ def test_only_ours_have_the_credentials() -> None:
     assert {"name": "publish-tmp", "emptyDir": {}} in made["volumes"]
     assert "publish-tmp" not in json.dumps(before)
     assert publish["securityContext"]["readOnlyRootFilesystem"] and publish["command"] == ["python3", "$$(X)"]
+
+
+def test_what_is_kept_is_published_from_its_claim() -> None:
+    """3.5, 5.5: the three containers work on the same directory, and what publishes only reads it."""
+    made = declared(claim=PodClaim("kept", "holdfast/u.1"))
+    workspace = {"name": "kept", "mountPath": "/workspace", "subPath": "holdfast/u.1/workspace"}
+    assert all(workspace in one["volumeMounts"] for one in made["initContainers"])
+    assert {**workspace, "readOnly": True} in made["containers"][0]["volumeMounts"]
+    assert "workspace" not in {one["name"] for one in made["volumes"]}
 
 
 def test_it_reads_whether_it_is_fenced_when_it_begins() -> None:

@@ -31,6 +31,15 @@ class Pod:
     checkout: Path
     origin: Path
 
+    def make(self, **more: bool) -> Ran:
+        """As the container does that runs before the command."""
+        message, url = str(place_of(self.home) / "termination-log"), f"{self.web.url}/remote.git"
+        order = Checkout(
+            "job.1", str(self.checkout.parent), message, url, "http", "main", 5, self.home.upstream.head(),
+            str(self.checkout), 50.0, "J", "j@x", str(self.origin), **more,
+        )  # fmt: skip
+        return perform(self.home, order)
+
     def publish(self, *, branch: str = "main", token: str = "7", patience: float = 1.0, **change: Any) -> Ran:
         """As the container does that follows the command."""
         message, url = str(place_of(self.home) / "termination-log"), f"{self.web.url}/remote.git"
@@ -56,13 +65,8 @@ def pod(home: Home) -> Iterator[Pod]:
     with serve(Web(home.upstream.bare.parent, token=TOKEN)) as web:
         place = place_of(home)
         made = Pod(home, web, place / "shop", place / ".origin.git")
-        message, url = str(place / "termination-log"), f"{web.url}/remote.git"
-        order = Checkout(
-            "job.1", str(place), message, url, "http", "main", 5, home.upstream.head(), str(made.checkout), 50.0, "J",
-            "j@x", str(made.origin),
-        )  # fmt: skip
         for _ in range(2):  # made again it is made anew
-            ran = perform(home, order)
+            ran = made.make()
             assert (ran.code, ran.said) == (0, ""), ran.output
         yield made
         assert not [path for path in (place / "tmp").iterdir() if not path.name.startswith("kept")]
@@ -106,6 +110,21 @@ def test_published(pod: Pod) -> None:
     assert pod.at_remote() == commit and pod.at_remote("side") == ""
     ran = pod.publish(branch="side")
     assert told(ran) == ("Succeeded", commit) and pod.at_remote("side") == commit
+
+
+def test_what_a_lost_attempt_pushed_is_published_by_the_one_that_resumes_it(pod: Pod) -> None:
+    """3.5, 5.5: on a claim checkout and origin stay as they are; one without the other is made anew."""
+    commit = pod.commit()
+    pod.push()
+    assert pod.make(kept=True, resumes=True).code == 0
+    assert git(pod.checkout, "rev-parse", "HEAD").stdout.strip() == commit
+    assert told(pod.publish()) == ("Succeeded", commit)
+    shutil.rmtree(pod.checkout)
+    ran = pod.make(kept=True, resumes=True)
+    assert told(ran)[0] == "NothingToResume", ran.output
+    assert pod.make(kept=True).code == 0
+    recorded = pod.home.upstream.head()  # what an attempt was admitted with is what it gets
+    assert git(pod.checkout, "rev-parse", "HEAD", "origin/main").stdout.split() == [recorded, commit]
 
 
 def test_nothing_was_pushed(pod: Pod) -> None:
