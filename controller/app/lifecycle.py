@@ -219,7 +219,7 @@ class App:
         )
 
     def _closed(self) -> str | None:
-        closed = self._base.scheduler.closed_for
+        closed = self._base.scheduler.gate.closed_for
         return "; ".join(f"{reason}: {message}" for reason, message in closed.items()) or None
 
     def _queue_rows(self, namespace: str | None, queue: str | None) -> list[dict[str, Any]]:

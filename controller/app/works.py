@@ -76,7 +76,7 @@ def put_together(base: Foundation, api: Api, joined: Joined, previous: PreviousS
     gits = ProcessExecutor(settings.operations, identity.state_id, settings.sweep_seconds, home="private")
     both = sides(base, parts, gits)
     orphans = OrphanReconciler(parts, ownerless)
-    stopwatch = Stopwatch(base.metrics, base.queue, lambda: bool(base.scheduler.closed_for), stood_by)
+    stopwatch = Stopwatch(base.metrics, base.queue, lambda: bool(base.scheduler.gate.closed_for), stood_by)
     stopwatch.listed(joined.listed_at, joined.list_cpu_seconds)
     start = _start(base, identity.state_id, previous, stopwatch.seconds())
     recovery = Recovery(parts, settings, start, ownerless, stopwatch)

@@ -166,7 +166,7 @@ class Turns:
                 self._scheduler.set_sequence(job, job.metadata.version)
             if (left := self._backs_off(job)) > 0:
                 self._scheduler.hold_back(job.metadata.uid, left)
-        self._scheduler.wait_for(set())
+        self._scheduler.gate.wait_for(set())
         self._scheduler.cycle()
 
     def _line(self, name: RepositoryName) -> list[Waiting]:

@@ -90,7 +90,7 @@ class JobReconciler:
         parts = self._parts
         job = parts.store.job(key)
         if job is None:
-            parts.scheduler.accounted(key)
+            parts.scheduler.gate.accounted(key)
             return GONE
         if parts.scheduler.sequence(job) is None and not step.finished(job.status):
             await self._places.find(job)
@@ -106,7 +106,7 @@ class JobReconciler:
         parts.account.looked_at(read, plan.status, seen.attempt)
         parts.account.restored(job)
         # What runs is known and recorded; an action that fails for long must not keep all the others waiting.
-        parts.scheduler.accounted(key)
+        parts.scheduler.gate.accounted(key)
         again = await self._make_children(job)
         if not await self._act(job, plan, environment):
             return Result(0.0)

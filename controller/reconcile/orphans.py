@@ -53,7 +53,7 @@ class OrphanReconciler:
             over = is_recorded_over(job.status, attempt.number)
         else:
             owner, kept, over = await self.owner(attempt), False, False
-        parts.scheduler.accounted(key)  # its slot is counted in the right queue from here on
+        parts.scheduler.gate.accounted(key)  # its slot is counted in the right queue from here on
         if owner is Owner.PRESENT and not over:
             return Result()
         found = await parts.executor.observe(attempt)

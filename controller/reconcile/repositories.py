@@ -64,7 +64,7 @@ class RepositoryReconciler:
         parts = self._parts
         repository = parts.store.find(Repository, key)
         if repository is None:
-            parts.scheduler.accounted(key)
+            parts.scheduler.gate.accounted(key)
             return GONE
         now = parts.now()
         seen, remote = await self._observe(repository)
@@ -78,7 +78,7 @@ class RepositoryReconciler:
         count(parts.metrics.repositories, repository.status, status, lock.gone)
         await self._keeper.recorded(recorded, lock.gone)
         self._tell(recorded, (*plan.notes, *lock.notes))
-        parts.scheduler.accounted(key)
+        parts.scheduler.gate.accounted(key)
         if _ended_well(repository, plan):
             await mark_checked(self._operations.places, recorded)
         if plan.status.operation != repository.status.operation:

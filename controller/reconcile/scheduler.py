@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
 from controller.api.batchjob import BatchJob
 from controller.api.jobqueue import JobQueue
 from controller.api.keys import Key
@@ -20,16 +18,16 @@ from controller.decisions.placement import Place, place
 from controller.executors.base import AttemptId
 from controller.kube.store import Change, ChangeType
 from controller.reconcile.books import Books
-from controller.reconcile.index import ATTEMPT, AttemptIndex, attempt_key
+from controller.reconcile.gate import Gate
+from controller.reconcile.index import AttemptIndex, attempt_key
 from controller.reconcile.known_order import KnownOrder
+from controller.reconcile.known_places import KnownPlaces
 from controller.reconcile.pace import Pace
 from controller.reconcile.ramped import HOST, RampedStarts
 from controller.reconcile.workqueue import HIGH, NORMAL, WorkQueue
 
 CYCLE_SECONDS = 0.05  # at most 20 cycles a second (design 4)
 QUEUE_STATUS_SECONDS = 1.0  # at most one write of a queue's status a second
-
-_log = structlog.get_logger("controller.scheduler")
 
 
 class Scheduler:
@@ -48,15 +46,13 @@ class Scheduler:
         self._queue = queue
         self._index = index
         self._granted: dict[str, tuple[QueueName, Candidate]] = {}
-        self._sequences: dict[str, int] = {}
         self._owners: dict[str, Key] = {}  # uid -> key of every BatchJob in the store
         self._holding: set[str] = set()
         self._told_gone: set[str] = set()  # uids of jobs deleted while we watched, that left run directories
         self._held_back: dict[str, asyncio.TimerHandle] = {}
-        self._gate: set[Key] = set()
-        self._unplaced: dict[str, tuple[QueueName, int]] = {}  # waiting jobs without a sequence: queue, priority
-        self._shut: dict[str, str] = {"Starting": "the first pass has not begun"}
         self._dirty = asyncio.Event()
+        self._places = KnownPlaces(self._dirty.set)
+        self.gate = Gate(self._dirty.set)
         self._also: StartGate | None = None
         self.ramp = RampedStarts(self._dirty.set, self._ramp_changed)
         self.known_order = KnownOrder(self.poke)
@@ -79,7 +75,7 @@ class Scheduler:
             self._forget(old)
         if isinstance(new, BatchJob):
             self._owners[new.metadata.uid] = change.key
-            self._learn_sequence(change, new)
+            self._places.learn(change, new)
             self.enter(new)
 
     def enter(self, job: BatchJob) -> None:
@@ -89,7 +85,7 @@ class Scheduler:
         sequence = self.sequence(job)
         waiting = candidate(job, sequence) if where is Place.WAITING and sequence is not None else None
         name, before = (job.metadata.namespace, job.spec.queue), self.books.queue_of(uid)
-        self._place(uid, (name, job.spec.priority) if where is Place.WAITING and waiting is None else None)
+        self._places.unplaced(uid, (name, job.spec.priority) if where is Place.WAITING and waiting is None else None)
         if where is not Place.WAITING or (before or name) != name:
             self._granted.pop(uid, None)  # it does not wait, or not there: the slot was one of the other queue
         if where is Place.HELD:
@@ -97,43 +93,20 @@ class Scheduler:
         else:
             self._holding.discard(uid)
         if job.status.sequence is not None:
-            self._sequences.pop(uid, None)
+            self._places.recorded(uid)
         if self.books.enter(job, where, waiting):
             if where is Place.NEITHER:
                 self.books.ran(job)
             for touched in {name, before or name}:
                 self._touch(touched)
 
-    def _place(self, uid: str, unplaced: tuple[QueueName, int] | None) -> None:
-        """Nobody starts before somebody of the same queue who may be in front: its place is not known (2.1)."""
-        before = self._unplaced.pop(uid, None)
-        if unplaced is not None:
-            self._unplaced[uid] = unplaced
-        if before not in (None, unplaced):
-            self._dirty.set()
-
-    def _highest_unplaced(self) -> dict[QueueName, int]:
-        highest: dict[QueueName, int] = {}
-        for name, priority in self._unplaced.values():
-            highest[name] = max(priority, highest.get(name, priority))
-        return highest
-
-    def _learn_sequence(self, change: Change, job: BatchJob) -> None:
-        """A version tells the place in creation order only where it is the one of the creation."""
-        if job.status.sequence is not None:
-            return
-        if change.type is ChangeType.ADDED and not change.edited_before_seen:
-            self._sequences[job.metadata.uid] = job.metadata.version
-        elif isinstance(change.old, BatchJob) and change.old.status.sequence is not None:
-            self._sequences[job.metadata.uid] = change.old.status.sequence  # the status was wiped before our eyes
-
     def sequence(self, job: BatchJob) -> int | None:
         """The job's place in creation order, None where it has to be found out first."""
-        return job.status.sequence if job.status.sequence is not None else self._sequences.get(job.metadata.uid)
+        return self._places.of(job)
 
     def set_sequence(self, job: BatchJob, sequence: int) -> None:
         """The sequence of a job that was edited before it was first seen was found out."""
-        self._sequences[job.metadata.uid] = sequence
+        self._places.found(job.metadata.uid, sequence)
         self.enter(job)
 
     def hold(self, attempt: AttemptId, name: QueueName) -> None:
@@ -187,45 +160,6 @@ class Scheduler:
         """Nothing of the deleted job is left."""
         self._told_gone.discard(uid)
 
-    # --- the gate
-
-    def shut(self, reason: str, message: str) -> None:
-        """No admission while `reason` holds."""
-        if reason not in self._shut:
-            _log.info("admission is shut", reason=reason, message=message)
-        self._shut[reason] = message
-
-    def open(self, reason: str) -> None:
-        """`reason` holds no longer."""
-        if self._shut.pop(reason, None) is not None:
-            self._dirty.set()
-
-    def wait_for(self, keys: set[Key]) -> None:
-        """No admission until each of `keys` was reconciled once: running attempts are accounted for first (7.4)."""
-        self._gate = set(keys)
-        self.open("Starting")
-
-    def wait_no_longer(self) -> None:
-        """Jobs of the gate that cannot be looked at keep their slots, and the others go on without them (7.3).
-
-        Attempts without a job are waited for: it is not known yet in which queue their slots count.
-        """
-        self._gate = {key for key in self._gate if key.kind == ATTEMPT}
-        self._dirty.set()
-
-    def accounted(self, key: Key) -> None:
-        """`key` had its first successful reconcile."""
-        if key in self._gate:
-            self._gate.discard(key)
-            if not self._gate:
-                self._dirty.set()
-
-    @property
-    def closed_for(self) -> dict[str, str]:
-        """Why nothing is admitted: reason -> message; empty while the gate is open."""
-        gate = {"Gate": f"{len(self._gate)} attempts are not accounted for yet"} if self._gate else {}
-        return gate | self._shut
-
     # --- the cycle
 
     def granted(self, uid: str) -> bool:
@@ -246,10 +180,10 @@ class Scheduler:
 
     def cycle(self) -> None:
         """One cycle: grant slots and wake the reconcilers of those who got one."""
-        limit = 0 if self.closed_for else self.host_limit
+        limit = 0 if self.gate.closed_for else self.host_limit
         held = self.books.held_total + len(self._granted)
         granted = {uid: name for uid, (name, _) in self._granted.items()}
-        views = self.books.views(granted, self._highest_unplaced())
+        views = self.books.views(granted, self._places.highest_unplaced())
         if self._also is not None:
             self._also.begin()
         asked = self._startable, self._stand, self._too_soon, self._too_soon_in
@@ -295,12 +229,11 @@ class Scheduler:
     def _forget(self, job: BatchJob) -> None:
         uid = job.metadata.uid
         self._granted.pop(uid, None)
-        self._sequences.pop(uid, None)
+        self._places.forget(uid)
         self.pace.forget(uid)
         self._holding.discard(uid)
-        self._place(uid, None)
         if (key := self._owners.pop(uid, None)) is not None:
-            self.accounted(key)  # nobody reconciles it any more; what it left running is held below
+            self.gate.accounted(key)  # nobody reconciles it any more; what it left running is held below
         name = (job.metadata.namespace, job.spec.queue)
         self.books.remove(uid)
         recorded = step.active(job.status)

@@ -150,7 +150,7 @@ def follow_failures(parts: Parts) -> None:
 def observe_gauges(parts: Parts, ownerless: Ownerless, workers: Workers, recovery: Recovery) -> None:
     """Set the gauges that no event sets: work queue, gate, degradation, queues, repositories."""
     workers.observe()
-    closed = parts.scheduler.closed_for
+    closed = parts.scheduler.gate.closed_for
     parts.metrics.decisions.observe(parts.now())
     corrupt = len(parts.store.corrupt)
     parts.metrics.integrity.observe(sum(map(parts.store.count, KINDS)) + corrupt, corrupt)

@@ -87,7 +87,7 @@ class Checks:
         """The same as /healthz asks, and what keeps admission shut."""
         if (stalled := self._workers.stalled()) is not None:
             return Finding(State.FAILED, stalled)
-        shut = self._parts.scheduler.closed_for
+        shut = self._parts.scheduler.gate.closed_for
         if shut:
             return Finding(State.DEGRADED, "; ".join(f"{reason}: {message}" for reason, message in shut.items()))
         return Finding(message=f"{self._parts.queue.depth().ready} keys are ready")

@@ -48,14 +48,14 @@ class DiskWatch:
             free = shutil.disk_usage(self._home).free
         except OSError as error:
             text = f"{error.filename or self._home}: {error.strerror}; no job starts until it can be written to"
-            scheduler.shut("StateDirectory", text)
+            scheduler.gate.shut("StateDirectory", text)
             return
-        scheduler.open("StateDirectory")
+        scheduler.gate.open("StateDirectory")
         self._parts.metrics.free_bytes.set(free)
         if free >= self._min_free:
-            scheduler.open("DiskFull")
+            scheduler.gate.open("DiskFull")
             return
-        scheduler.shut("DiskFull", f"{self._home} has {free} bytes free, minFreeBytes is {self._min_free}")
+        scheduler.gate.shut("DiskFull", f"{self._home} has {free} bytes free, minFreeBytes is {self._min_free}")
         if free < self._min_free // 2:
             self._end_largest(free)
 

@@ -51,7 +51,7 @@ class Recovery:
         self._closes_at = float("inf")
         self._reattached = {"ok": 0, "failed": 0}  # that the metric knows of
         self._stopwatch = stopwatch
-        self.phases = Phases(lambda: parts.scheduler.closed_for, self._changed, stopwatch.looked, parts.monotonic)
+        self.phases = Phases(lambda: parts.scheduler.gate.closed_for, self._changed, stopwatch.looked, parts.monotonic)
         self._integrity = self.phases.step(RecoveryPhase.INTEGRITY, "state directory")
         self._owners = self.phases.step(RecoveryPhase.ORPHANS, "owners")
         self.leftovers = self.phases.step(RecoveryPhase.ORPHANS, "run directories")
@@ -101,7 +101,7 @@ class Recovery:
             deciding=tallies["needing_decision"].names,
             restored=(tallies[RESTORED].names, tallies[RESTORED].count),
             corrupt=tallies["corrupt"].names,
-            shut={} if self.phases.result is RecoveryResult.RUNNING else scheduler.closed_for,
+            shut={} if self.phases.result is RecoveryResult.RUNNING else scheduler.gate.closed_for,
             ownerless=self._ownerless.held_for_a_person,
             home=str(self._settings.home),
         )
@@ -111,7 +111,7 @@ class Recovery:
     def _changed(self, phases: Phases) -> None:
         """A phase has another state."""
         if phases.states[RecoveryPhase.ATTEMPTS] is PhaseState.FAILED:
-            self._parts.scheduler.wait_no_longer()
+            self._parts.scheduler.gate.wait_no_longer()
         if phases.result is not RecoveryResult.RUNNING:
             self._settled(phases.result)
         self._show()

@@ -41,7 +41,7 @@ class Bench:
         self.version = 100
         self.deleted: list[str] = []  # what is made again under their name has another uid
         self.task = self.loop.create_task(self.scheduler.run())
-        self.call(lambda: self.scheduler.wait_for(set()))
+        self.call(lambda: self.scheduler.gate.wait_for(set()))
 
     def call(self, what: Callable[[], object]) -> None:
         """Do `what` in the loop; cycles that it makes due run after it."""

@@ -35,7 +35,7 @@ class Bench:
         self.store.listen(self.scheduler.observe)
         self.version = 100
         self.task = self.loop.create_task(self.scheduler.run())
-        self.call(lambda: self.scheduler.wait_for(set()))
+        self.call(lambda: self.scheduler.gate.wait_for(set()))
 
     def call(self, what: Callable[[], object]) -> None:
         """Do `what` in the loop; cycles that it makes due run after it."""
@@ -174,21 +174,21 @@ def test_nothing_is_admitted_before_what_runs_is_accounted_for(bench: Bench) -> 
     """7.4: a key that was looked at, or whose job was deleted, is accounted for."""
     keys = {Key("BatchJob", "default", name) for name in ("x", "y")}
     bench.tell(job("x").running(), job("y").running())
-    bench.call(lambda: bench.scheduler.wait_for(keys))
+    bench.call(lambda: bench.scheduler.gate.wait_for(keys))
     bench.tell(job("a"))
-    assert bench.granted("a") == [] and "Gate" in bench.scheduler.closed_for
-    bench.call(lambda: bench.scheduler.accounted(Key("BatchJob", "default", "x")))
+    assert bench.granted("a") == [] and "Gate" in bench.scheduler.gate.closed_for
+    bench.call(lambda: bench.scheduler.gate.accounted(Key("BatchJob", "default", "x")))
     assert bench.granted("a") == []
     bench.delete(job("y"))
-    assert bench.granted("a") == ["a"] and not bench.scheduler.closed_for
+    assert bench.granted("a") == ["a"] and not bench.scheduler.gate.closed_for
 
 
 def test_shut_and_open(bench: Bench) -> None:
     """Design 4: a full disk admits nothing, and goes on by itself."""
-    bench.call(lambda: bench.scheduler.shut("DiskFull", "1 byte left"))
+    bench.call(lambda: bench.scheduler.gate.shut("DiskFull", "1 byte left"))
     bench.tell(job("a"))
     assert bench.granted("a") == []
-    bench.call(lambda: bench.scheduler.open("DiskFull"))
+    bench.call(lambda: bench.scheduler.gate.open("DiskFull"))
     bench.wait(0.05)
     assert bench.granted("a") == ["a"]
 
@@ -253,7 +253,7 @@ def test_a_place_that_is_not_known_holds_no_other_queue_back(bench: Bench) -> No
     elsewhere = job("elsewhere").queue("default").namespace("other")
     bench.tell(job("a").queue("q"), job("b").queue("r"), job("c"), elsewhere)
     assert bench.granted("a", "b", "c", "elsewhere") == ["b", "c", "elsewhere"]
-    assert not bench.scheduler.closed_for
+    assert not bench.scheduler.gate.closed_for
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ class WorldDriver(RuleBasedStateMachine):
         new, self.granted = granted - self.granted, granted
         if not new:
             return
-        assert not self.controller.scheduler.closed_for
+        assert not self.controller.scheduler.gate.closed_for
         held = self._held()
         assert len(held) <= HOST_LIMIT, held
         by_queue = Counter(queue for uid, queue in held.items() if uid not in self._of_no_queue())
@@ -203,7 +203,7 @@ class WorldDriver(RuleBasedStateMachine):
                     break
         for attempt in [a for a, run in self.world.runs.items() if run.state == "built" and run.supervised and begin]:
             self.world.begin(attempt)
-        if self.controller.scheduler.closed_for:
+        if self.controller.scheduler.gate.closed_for:
             return
         total = self._counted()
         for job in self._known():
@@ -238,7 +238,7 @@ class WorldDriver(RuleBasedStateMachine):
             self._spin(5.0)
             self._call(self.controller.sweep)
         unfinished = [(job.metadata.name, job.status) for job in self._jobs() if not step.finished(job.status)]
-        assert not unfinished, (unfinished, self.controller.scheduler.closed_for, self._held())
+        assert not unfinished, (unfinished, self.controller.scheduler.gate.closed_for, self._held())
         self._after_rest()
 
     def _benign(self) -> None:
