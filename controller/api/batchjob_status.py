@@ -58,6 +58,12 @@ class Attempt(Model):
         default="", description="Identity of the state directory that it was started under.", max_length=64
     )
     host: str = Field(default="", description="Host name, for people.", max_length=253)
+    outside_queue: str = Field(
+        default="",
+        description="Queue that limits it in place of its JobQueue, of which it takes no slot: label "
+        "kueue.x-k8s.io/queue-name as it was when the start was recorded.",
+        max_length=63,
+    )
     lock_token: int | None = Field(default=None, description="Fencing token of its repository's lock.", ge=1)
     admitted_at: Time | None = Field(default=None, description="When the start was recorded.")
     started_at: Time | None = Field(default=None, description="When the command was let go.")

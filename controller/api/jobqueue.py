@@ -50,7 +50,8 @@ class JobQueueSpec(Model):
 
     concurrency: int | None = Field(
         default=None,
-        description="How many jobs of this queue run at once; unset: only the host's limit counts.",
+        description="How many jobs of this queue run at once; unset: only the host's limit counts. Jobs that name an "
+        "outside queue (spec.pod.labels of BatchJob) are limited by that one alone.",
         ge=0,
         le=100000,
     )
@@ -74,6 +75,12 @@ class JobQueueStatus(Model):
     )
     pending: int | None = Field(default=None, description="Jobs that wait.", ge=0)
     running: int | None = Field(default=None, description="Jobs that hold a slot.", ge=0)
+    outside: int | None = Field(
+        default=None,
+        description="Jobs that were started and hold no slot, because an outside queue limits them "
+        "(kueue.x-k8s.io/queue-name).",
+        ge=0,
+    )
     head: tuple[QueuedJob, ...] = Field(
         default=(),
         description="The first ten in the order in which they start.",
@@ -100,6 +107,7 @@ class JobQueue(Kind):
         Column("Paused", "boolean", ".spec.paused"),
         Column("Pending", "integer", ".status.pending"),
         Column("Running", "integer", ".status.running"),
+        Column("Outside", "integer", ".status.outside", priority=1),
         Column("Age", "date", ".metadata.creationTimestamp"),
     )
     spec: JobQueueSpec = Field(default_factory=JobQueueSpec, description="What a user declares.")

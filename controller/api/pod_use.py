@@ -14,6 +14,8 @@ from controller.api.units import Quantity
 
 MAX_LABELS = 32
 RESERVED = ("holdfast.dev/", "batch.kubernetes.io/")
+OUTSIDE_QUEUES = "kueue.x-k8s.io/"  # labels of a BatchJob that its batch/v1 Jobs get too
+QUEUE_LABEL = f"{OUTSIDE_QUEUES}queue-name"  # names the outside queue that limits instead of the JobQueue
 
 Label = Annotated[str, Field(max_length=63)]
 Note = Annotated[str, Field(max_length=4096)]
@@ -121,7 +123,8 @@ class PodUse(Model):
     )
     labels: dict[str, Label] = Field(
         default_factory=dict,
-        description="Labels of the batch/v1 Job and of its Pod, for example kueue.x-k8s.io/queue-name.",
+        description="Labels of the batch/v1 Job and of its Pod. With kueue.x-k8s.io/queue-name (here or among the "
+        "BatchJob's own labels) that outside queue limits how many run: the attempt takes no slot of its JobQueue.",
         max_length=MAX_LABELS,
     )
     annotations: dict[str, Note] = Field(

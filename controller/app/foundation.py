@@ -70,7 +70,7 @@ def lay(settings: Settings) -> Foundation:
     own_version = version("holdfast")
     metrics, queue, index, account = Metrics(own_version), WorkQueue(), AttemptIndex(), RecoveryAccount()
     metrics.integrity.on_problem(partial(account.note, "corrupt"))
-    store, scheduler = Store(metrics), Scheduler(queue, index, settings.running_limit)
+    store, scheduler = Store(metrics), Scheduler(queue, index, settings.running_limit, settings.enabled_executors[0])
     book = RepositoryBook(queue, scheduler, store, resolver(Places(settings.home)))
     scheduler.also_ask(book)
     return Foundation(

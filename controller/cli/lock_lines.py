@@ -12,21 +12,18 @@ from controller.api.repository import Holder
 from controller.api.repositorylock import RepositoryLock
 from controller.api.units import duration_seconds
 from controller.cli import view
+from controller.cli.machine import Machine
 from controller.cli.turns import Read, RepositoryName, Turns
 from controller.decisions.holders import Record, record_of
 
 Object = dict[str, Any]
 
 
-def lock_lines(read: Read, limit: int, now: datetime) -> list[Object]:
-    """One entry per repository that exists or is claimed, by namespace and name; what cannot be parsed is left out.
-
-    Args:
-        limit: how many attempts the host runs at once.
-    """
+def lock_lines(read: Read, host: Machine, now: datetime) -> list[Object]:
+    """One entry per repository that exists or is claimed, by namespace and name; what cannot be parsed is left out."""
 
     async def lines() -> list[Object]:
-        turns = Turns(read, limit, now)
+        turns = Turns(read, host, now)
         there = [name for name in turns.names() if turns.repository(name) is not None or turns.waiting[name]]
         return [_entry(name, turns, now) for name in there]
 

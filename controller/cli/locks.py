@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from controller.cli import tables, view
-from controller.cli.queue import host_limit
+from controller.cli.machine import machine
 from controller.cli.session import Failure, Session, complete_claims, complete_repositories, with_session
 from controller.kube.errors import Forbidden
 
@@ -69,7 +69,7 @@ def read_lines(session: Session, repository: str | None, everywhere: bool = Fals
     """Holders and waiting claims of one repository, or of all (see `lock_lines`)."""
     from controller.cli.lock_lines import lock_lines  # with the API models, 0.4 s of import
 
-    lines = lock_lines(_read(session, everywhere), host_limit(), datetime.now(UTC))
+    lines = lock_lines(_read(session, everywhere), machine(), datetime.now(UTC))
     return [line for line in lines if repository in (None, line["repository"])]
 
 

@@ -5,14 +5,14 @@ Computed from the objects by the functions that the controller decides with, so 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from controller.cli import places, tables, view
+from controller.cli import tables, view
+from controller.cli.machine import machine
 from controller.cli.session import Failure, Session, complete_queues, with_session
 
 
@@ -26,14 +26,15 @@ from controller.cli.session import Failure, Session, complete_queues, with_sessi
 def queue(session: Session, queue: str | None, all_namespaces: bool, output: str) -> None:
     """Show the waiting jobs of QUEUE (default: of every queue) in the order in which they start.
 
-    POSITION 1 is next. STARTS is an estimate from the run times of the queue's last jobs.
+    POSITION 1 is next. STARTS is an estimate from the run times of the queue's last jobs. Jobs without a position were
+    started already: an outside queue such as Kueue holds them.
     """
     from controller.cli.lines import lines  # with the API models, 0.4 s of import that other commands do without
 
     jobs = list(session.cluster.list("BatchJob", everywhere=all_namespaces))
     queues = list(session.cluster.list("JobQueue", everywhere=all_namespaces))
     now = datetime.now(UTC)
-    found = [line for line in lines(jobs, queues, host_limit(), now) if queue in (None, line["queue"])]
+    found = [line for line in lines(jobs, queues, machine(), now) if queue in (None, line["queue"])]
     if queue is not None and not found:
         known = ", ".join(sorted(item["metadata"]["name"] for item in queues)) or "none but default"
         raise Failure(
@@ -45,22 +46,12 @@ def queue(session: Session, queue: str | None, all_namespaces: bool, output: str
     _print(found, all_namespaces, output == "wide", now)
 
 
-def host_limit() -> int:
-    """How many attempts run at once: what the controller said when it started, else what it would take by itself."""
-    try:
-        return int(json.loads((places.home() / "http.json").read_bytes())["maxRunning"])
-    except (OSError, ValueError, KeyError, TypeError):
-        from controller.settings import Settings
-
-        return Settings().running_limit
-
-
 def _print(lines: list[dict[str, Any]], everywhere: bool, wide: bool, now: datetime) -> None:
     for number, line in enumerate(lines):
         if number:
             click.echo()
         click.echo(_headline(line, everywhere))
-        if line["waiting"]:
+        if line["waiting"] or line["heldOutside"]:
             header = ["POSITION", "NAME", "PRIORITY", "STARTS", "WAITING FOR", "AGE"] + ["SEQUENCE", "UID"] * wide
             tables.table(header, list(_rows(line, wide, now)), indent=2)
 
@@ -70,6 +61,7 @@ def _headline(line: dict[str, Any], everywhere: bool) -> str:
     limit = line["concurrency"]
     parts = [
         f"{line['running']} running",
+        *([f"{line['outside']} started without a slot, by outside queues"] if line["outside"] else []),
         f"{len(line['waiting'])} waiting",
         f"concurrency {limit}" if limit is not None else "concurrency of the host",
     ]
@@ -83,14 +75,15 @@ def _headline(line: dict[str, Any], everywhere: bool) -> str:
 
 
 def _rows(line: dict[str, Any], wide: bool, now: datetime) -> Iterator[list[Any]]:
-    for job in line["waiting"]:
-        starts = job["estimatedStartTime"]
+    for job in (*line["waiting"], *line["heldOutside"]):
+        starts, outside = job["estimatedStartTime"], job["outsideQueue"]
+        held = line["paused"] and job["position"] is not None
         row = [
-            job["position"],
+            "-" if job["position"] is None else job["position"],
             job["name"],
             job["priority"],
-            view.age(starts, now) if starts else "not while paused" if line["paused"] else "unknown",
-            job["reason"],
+            view.age(starts, now) if starts else "not while paused" if held else "unknown",
+            f"outside queue {outside}" if job["position"] is None else job["reason"],
             view.age(job["created"], now),
         ]
         yield row + ([job["sequence"], job["uid"]] if wide else [])

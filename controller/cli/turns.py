@@ -19,8 +19,10 @@ from controller.api.batchjob_status import Phase
 from controller.api.kinds import MODELS
 from controller.api.repository import Holder, Lock, Repository
 from controller.api.repositorylock import RepositoryLock
+from controller.cli.machine import Machine
 from controller.cli.places import home
 from controller.decisions import status as step
+from controller.decisions.executors import named, outside_queue
 from controller.decisions.lock import Claim, compatible, job_claim
 from controller.decisions.order import candidate
 from controller.decisions.placement import Place, place
@@ -78,18 +80,15 @@ class Turns:
     """One cycle over `read`; what cannot be parsed is left out, as the controller sets it aside.
 
     To be made where an event loop runs: the scheduler sets timers, which nobody waits for.
-
-    Args:
-        limit: how many attempts the host runs at once.
     """
 
-    def __init__(self, read: Read, limit: int, now: datetime) -> None:
+    def __init__(self, read: Read, host: Machine, now: datetime) -> None:
         self._now = now
-        self._limit = limit
+        self._limit, self._executor = host.limit, host.executor
         queue, index = WorkQueue(), AttemptIndex()
         index.load([])
         self._store = Store(Metrics())
-        self._scheduler = Scheduler(queue, index, limit)
+        self._scheduler = Scheduler(queue, index, host.limit, host.executor)
         self._book = _Book(queue, self._scheduler, self._store, self._commit)
         self._store.listen(self._book.observe)
         self._store.listen(self._scheduler.observe)
@@ -243,6 +242,8 @@ class Turns:
             return "QueueNotFound", f"passed over: there is no JobQueue {spec.queue}"
         if declared is not None and declared.paused:
             return "QueuePaused", f"passed over: queue {spec.queue} is paused"
+        if outside_queue(job, named(spec, self._executor)):
+            return NEXT  # it needs no slot
         if declared is not None and declared.concurrency is not None and len(account.held) >= declared.concurrency:
             return "NoSlot", f"no free slot: queue {spec.queue} runs {len(account.held)} of {declared.concurrency}"
         return "NoSlot", f"no free slot: {books.held_total} of {self._limit} run, or others are before it"

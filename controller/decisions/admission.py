@@ -7,7 +7,7 @@ the steps of the design. A candidate that cannot start is passed over and keeps 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +26,7 @@ class QueueView:
         paused: nothing of it starts.
         held: how many of its jobs hold a slot: recorded attempts not proved over, and admissions not yet recorded.
         candidates: its waiting jobs in order; read only as far as slots last.
+        outside: those of them that an outside queue limits, in order: they need no slot, and are all looked at.
     """
 
     name: QueueName
@@ -33,6 +34,7 @@ class QueueView:
     paused: bool
     held: int
     candidates: Iterable[Candidate]
+    outside: Sequence[Candidate] = ()
 
 
 class StartGate(Protocol):
@@ -68,13 +70,14 @@ def cycle(
 
     Args:
         queues: every queue with candidates.
-        host_limit: attempts at once on this host (`maxRunning`); 0 while the gate is shut or the disk is full.
+        host_limit: attempts at once on this host (`maxRunning`).
         host_held: slots held by all jobs of all queues, those included that are in none of `queues`.
         startable: whether a candidate can start now (not backing off, its environment was found).
         stand: where given, told of candidates without a slot that are among the first `concurrency` of a queue that is
             not paused: they stand in line for what else they need (design 5), so that nobody overtakes them for ever.
         too_soon: whether a candidate has to wait for the ramp after a start, or because one in front of it may not be
-            known yet; then all behind it wait too: nobody overtakes for that (requirements 2.1, 7.4).
+            known yet; then all behind it wait too: nobody overtakes for that (requirements 2.1, 7.4), except that who
+            needs no slot does not wait for those that do.
         too_soon_in: whether a candidate has to wait for the ramp of its own queue; then those behind it in that queue
             wait too, and other queues go on.
 
@@ -85,40 +88,72 @@ def cycle(
     # 2 free slots of the host and of each queue
     host_free = max(0, host_limit - host_held)
     views = {queue.name: queue for queue in queues}
-    free = {name: free_slots(queue, host_free) for name, queue in views.items()}
+    free = _Free(host_free, {name: free_slots(queue, host_free) for name, queue in views.items()})
     # 3 candidates in order: merged over the queues, so that the host's last slot goes to the first in line of all
     peek = host_limit if stand is not None else 0
-    merged = heapq.merge(*(_while_free(queue, free, peek) for queue in views.values()))
+    outside = [_outside(queue) for queue in views.values() if queue.outside and not queue.paused]
+    merged = heapq.merge(*(_while_free(queue, free, peek) for queue in views.values()), *outside)
     admitted: list[Candidate] = []
     for waiting, name in merged:
-        if host_free == 0:
-            break
-        if free[name] == 0:
-            if stand is not None:
-                stand(waiting)
-            continue
+        if not waiting.outside:
+            if free.host == 0 and not outside:
+                break
+            if not free.slot(name):
+                if stand is not None:
+                    stand(waiting)
+                continue
         if too_soon(waiting):
-            break
-        if too_soon_in(waiting, name):
-            free[name] = 0
+            if waiting.outside or not outside:
+                break
+            free.close()
+            continue
+        if not waiting.outside and too_soon_in(waiting, name):
+            free.queues[name] = 0
             continue
         # 4 can it start? if not it is passed over and keeps its place
         if not startable(waiting):
             continue
         # 5 admit
         admitted.append(waiting)
-        free[name] -= 1
-        host_free -= 1
+        if not waiting.outside:
+            free.take(name)
     return admitted
 
 
-def _while_free(queue: QueueView, free: Mapping[QueueName, int], peek: int) -> Iterator[tuple[Candidate, QueueName]]:
-    """The queue's candidates until its slots are used up: a cycle's cost is its admissions, not the queue's length.
+@dataclass(slots=True)
+class _Free:
+    """Slots that are left in this cycle, of the host and of each queue."""
+
+    host: int
+    queues: dict[QueueName, int]
+    closed: bool = False
+
+    def slot(self, name: QueueName) -> bool:
+        return self.host > 0 and self.queues[name] > 0
+
+    def take(self, name: QueueName) -> None:
+        self.host -= 1
+        self.queues[name] -= 1
+
+    def close(self) -> None:
+        """Nobody who needs a slot starts or stands in line any more."""
+        self.host, self.closed = 0, True
+
+
+def _while_free(queue: QueueView, free: _Free, peek: int) -> Iterator[tuple[Candidate, QueueName]]:
+    """Candidates that need a slot, until slots are used up: a cycle's cost is its admissions, not the queue's length.
 
     Its first `concurrency` candidates, at most `peek`, come in any case unless it is paused.
     """
     standing = 0 if queue.paused else peek if queue.concurrency is None else min(queue.concurrency, peek)
     candidates, place = iter(queue.candidates), 0
-    while (free[queue.name] > 0 or place < standing) and (waiting := next(candidates, None)) is not None:
-        yield waiting, queue.name
-        place += 1
+    while not free.closed and (free.slot(queue.name) or place < standing):
+        if (waiting := next(candidates, None)) is None:
+            return
+        if not waiting.outside:
+            yield waiting, queue.name
+            place += 1
+
+
+def _outside(queue: QueueView) -> Iterator[tuple[Candidate, QueueName]]:
+    return ((waiting, queue.name) for waiting in queue.outside)

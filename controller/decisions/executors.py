@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controller.api.batchjob import BatchJob, BatchJobSpec, ExecutorName, OnLost
 from controller.api.batchjob_status import BatchJobStatus
+from controller.api.pod_use import QUEUE_LABEL
 from controller.api.repository import RepositorySpec
 from controller.decisions.inputs import Host
 from controller.decisions.pod_push import cannot_publish
@@ -13,7 +14,26 @@ POD, PROCESS = ExecutorName.POD.value, ExecutorName.PROCESS.value
 
 def chosen(spec: BatchJobSpec, host: Host) -> str:
     """Where the next attempt goes: what the spec names, else the controller's default."""
-    return spec.executor.value if spec.executor is not None else host.default_executor
+    return named(spec, host.default_executor)
+
+
+def named(spec: BatchJobSpec, default: str) -> str:
+    """The executor that the spec names, else `default`."""
+    return spec.executor.value if spec.executor is not None else default
+
+
+def outside_queue(job: BatchJob, executor: str) -> str:
+    """Name of the queue that limits the next attempt of `job` in place of its JobQueue, "" where there is none (4.1).
+
+    Kueue looks at the batch/v1 Job, whose labels are those of spec.pod.labels over those of the BatchJob.
+
+    Args:
+        executor: where that attempt goes; an outside queue knows Pods only.
+    """
+    if executor != POD:
+        return ""
+    labels = job.spec.pod.labels if job.spec.pod is not None else {}
+    return labels.get(QUEUE_LABEL, job.metadata.labels.get(QUEUE_LABEL, ""))
 
 
 def place(executor: str, host: Host) -> tuple[str, str]:

@@ -109,6 +109,7 @@ def rebuild(job: BatchJob, status: BatchJobStatus, seen: Observed, host: Host) -
         state_id=state_id,
         host=name,
         started_at=seen.attempt.started_at if seen.attempt else None,
+        outside_queue=seen.annotations.get("outsideQueue", "")[:63],
         lock_token=carried.get("lockToken"),
         **_resumption(carried, number),
     )

@@ -18,12 +18,14 @@ class Candidate:
 
     Args:
         resumed: it had begun before: an attempt of it was lost, failed or suspended.
+        outside: an outside queue limits it: it waits for everything but a slot.
     """
 
     order: OrderKey
     namespace: str
     name: str
     resumed: bool = field(default=False, compare=False)
+    outside: bool = field(default=False, compare=False)
 
     @property
     def sequence(self) -> int:
@@ -36,8 +38,13 @@ class Candidate:
         return self.order[3]
 
 
-def candidate(job: BatchJob, sequence: int) -> Candidate:
-    """The place of `job`, whose sequence is `sequence` (recorded, or about to be)."""
+def candidate(job: BatchJob, sequence: int, outside_queue: str = "") -> Candidate:
+    """The place of `job`, whose sequence is `sequence` (recorded, or about to be).
+
+    Args:
+        outside_queue: that limits it in place of its JobQueue, or "".
+    """
     created = job.metadata.creation_timestamp or _EPOCH
     order = (-job.spec.priority, sequence, created.timestamp(), job.metadata.uid)
-    return Candidate(order, job.metadata.namespace, job.metadata.name, job.status.attempt is not None)
+    began = job.status.attempt is not None
+    return Candidate(order, job.metadata.namespace, job.metadata.name, began, bool(outside_queue))

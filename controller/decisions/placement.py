@@ -11,9 +11,11 @@ from controller.decisions import status as step
 
 
 class Place(Enum):
-    """HELD: it counts against limits. WAITING: a candidate. NEITHER: over, held back, being restored, asks a person."""
+    """HELD: it counts against limits. OUTSIDE: started, and an outside queue limits it. WAITING: a candidate.
+    NEITHER: over, held back, being restored, asks a person."""
 
     HELD = auto()
+    OUTSIDE = auto()
     WAITING = auto()
     NEITHER = auto()
 
@@ -28,8 +30,8 @@ def place(job: BatchJob, known: tuple[int, ...] | None) -> Place:
     """
     if step.finished(job.status) or held(job.metadata, job.status.conditions):
         return Place.NEITHER
-    if step.active(job.status) is not None:
-        return Place.HELD
+    if (active := step.active(job.status)) is not None:
+        return Place.OUTSIDE if active.outside_queue else Place.HELD
     if job.status.attempt is None and known != ():
         return Place.HELD if known else Place.NEITHER
     held_back = job.spec.suspend or job.spec.cancel or job.metadata.deletion_timestamp is not None

@@ -13,6 +13,7 @@ from datetime import datetime
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import HISTORY_LENGTH, Attempt, AttemptState, BatchJobStatus, Phase
 from controller.api.conditions import ConditionStatus, is_true, with_condition
+from controller.decisions.executors import outside_queue
 from controller.decisions.observed import Observation
 
 Row = tuple[str, ConditionStatus, str, str]  # type, status, reason, message of a condition
@@ -26,7 +27,7 @@ def finished(status: BatchJobStatus) -> bool:
 
 
 def active(status: BatchJobStatus) -> Attempt | None:
-    """The attempt that holds a slot: recorded and not proved over."""
+    """The attempt that holds a slot, or a place in an outside queue: recorded and not proved over."""
     return status.attempt if status.attempt is not None and not status.attempt.state.over else None
 
 
@@ -69,6 +70,7 @@ def admitted(
         executor=executor,
         state_id=state_id,
         host=host,
+        outside_queue=outside_queue(job, executor),
         admitted_at=now,
         resumed_from=source if resumes else None,
         origin=origin(before) if resumes and before is not None else None,

@@ -26,16 +26,34 @@ RECENT_RUNS = 50  # run times per queue that an estimate is made from
 
 @dataclass(slots=True)
 class Account:
-    """One queue: its declaration, who waits, who holds a slot, how long jobs took lately."""
+    """One queue: its declaration, who waits, who holds a slot, how long jobs took lately.
+
+    Args:
+        waiting: all that wait, in order.
+        waiting_outside: those of them that an outside queue limits.
+        outside: uids of what was started and holds no slot, because an outside queue limits it.
+    """
 
     declared: JobQueue | None = None
     waiting: list[Candidate] = field(default_factory=list)
+    waiting_outside: list[Candidate] = field(default_factory=list)
     held: set[str] = field(default_factory=set)
+    outside: set[str] = field(default_factory=set)
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_RUNS))
 
-    def ahead_of(self, priority: int) -> list[Candidate]:
-        """Those that wait with a higher priority."""
-        return self.waiting[: bisect.bisect_left(self.waiting, -priority, key=lambda waiting: waiting.order[0])]
+    @property
+    def used(self) -> bool:
+        """Whether anybody declares it, or waits or runs in it."""
+        return bool(self.declared or self.waiting or self.held or self.outside)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Where one job stands: it waits as `waiting`, or it was started; with or without a slot of the queue."""
+
+    queue: QueueName
+    waiting: Candidate | None
+    slot: bool
 
 
 class Books:
@@ -43,7 +61,7 @@ class Books:
 
     def __init__(self) -> None:
         self.accounts: dict[QueueName, Account] = {}
-        self._entries: dict[str, tuple[QueueName, Candidate | None]] = {}
+        self._entries: dict[str, _Entry] = {}
         self.held_total = 0
 
     def account(self, name: QueueName) -> Account:
@@ -64,43 +82,50 @@ class Books:
     def enter(self, job: BatchJob, place: Place, candidate: Candidate | None) -> bool:
         """Put a job where it stands now; True where its entry changed."""
         uid, name = job.metadata.uid, (job.metadata.namespace, job.spec.queue)
-        waiting = candidate if place is Place.WAITING else None
-        entry = (name, waiting) if place is not Place.NEITHER and (waiting or place is Place.HELD) else None
+        entry = None
+        if place in (Place.HELD, Place.OUTSIDE):
+            entry = _Entry(name, None, place is Place.HELD)
+        elif place is Place.WAITING and candidate is not None:
+            entry = _Entry(name, candidate, not candidate.outside)
         if self._entries.get(uid) == entry:
             return False
         self.remove(uid)
-        if entry is None:
-            return True
+        if entry is not None:
+            self._put(uid, entry)
+        return True
+
+    def _put(self, uid: str, entry: _Entry) -> None:
         self._entries[uid] = entry
-        account = self.account(name)
-        if waiting is not None:
-            bisect.insort(account.waiting, waiting)
-        else:
+        account = self.account(entry.queue)
+        if entry.waiting is not None:
+            bisect.insort(account.waiting, entry.waiting)
+            if not entry.slot:
+                bisect.insort(account.waiting_outside, entry.waiting)
+        elif entry.slot:
             account.held.add(uid)
             self.held_total += 1
-        return True
+        else:
+            account.outside.add(uid)
 
     def remove(self, uid: str) -> None:
         """The job left the books: it ended, is held back, or was deleted."""
         entry = self._entries.pop(uid, None)
         if entry is None:
             return
-        name, waiting = entry
-        account = self.account(name)
-        if waiting is None:
+        account = self.account(entry.queue)
+        if entry.waiting is not None:
+            _take_out(account.waiting, entry.waiting)
+            _take_out(account.waiting_outside, entry.waiting)
+        elif entry.slot:
             account.held.discard(uid)
             self.held_total -= 1
-            return
-        at = bisect.bisect_left(account.waiting, waiting)
-        if at < len(account.waiting) and account.waiting[at] == waiting:
-            del account.waiting[at]
+        else:
+            account.outside.discard(uid)
 
-    def hold(self, uid: str, name: QueueName) -> None:
-        """Count a slot for something without an object: an attempt whose BatchJob was deleted while it runs."""
+    def hold(self, uid: str, name: QueueName, place: Place = Place.HELD) -> None:
+        """Count something without an object as HELD or OUTSIDE: its BatchJob was deleted while its attempt runs."""
         self.remove(uid)
-        self._entries[uid] = (name, None)
-        self.account(name).held.add(uid)
-        self.held_total += 1
+        self._put(uid, _Entry(name, None, place is Place.HELD))
 
     def ran(self, job: BatchJob) -> None:
         """Learn from a job that succeeded how long jobs of its queue take."""
@@ -113,7 +138,7 @@ class Books:
         """Every queue with candidates as the cycle sees it.
 
         Args:
-            granted: admissions not yet recorded, by uid.
+            granted: admissions to a slot, not yet recorded, by uid.
             unplaced: queues in which a job's place is not known, with the highest priority of such a job: only what
                 has a higher one is certainly before it, and only that is a candidate.
         """
@@ -126,7 +151,8 @@ class Books:
                 account.declared.spec.concurrency if account.declared else None,
                 (account.declared.spec.paused if account.declared else False) or not self.exists(name),
                 len(account.held) + extra.get(name, 0),
-                account.ahead_of(unplaced[name]) if name in unplaced else account.waiting,
+                _ahead(account.waiting, unplaced.get(name)),
+                _ahead(account.waiting_outside, unplaced.get(name)),
             )
             for name, account in self.accounts.items()
             if account.waiting
@@ -139,20 +165,37 @@ class Books:
     def queue_of(self, uid: str) -> QueueName | None:
         """The queue that a job is in, None where it is not in the books."""
         entry = self._entries.get(uid)
-        return entry[0] if entry is not None else None
+        return entry.queue if entry is not None else None
 
     def position(self, uid: str) -> int | None:
         """0-based place among those that wait in its queue, None where it does not wait."""
         entry = self._entries.get(uid)
-        if entry is None or entry[1] is None:
+        if entry is None or entry.waiting is None:
             return None
-        return bisect.bisect_left(self.account(entry[0]).waiting, entry[1])
+        return bisect.bisect_left(self.account(entry.queue).waiting, entry.waiting)
 
-    def eta(self, name: QueueName, position: int, host_limit: int) -> float | None:
-        """Seconds until the job at `position` of the queue starts, None where nothing starts."""
-        account = self.account(name)
+    def eta(self, uid: str, host_limit: int) -> float | None:
+        """Seconds until a waiting job starts; None where nothing starts, or where an outside queue will say when."""
+        entry, position = self._entries.get(uid), self.position(uid)
+        if entry is None or entry.waiting is None or position is None or not entry.slot:
+            return None
+        name, account = entry.queue, self.account(entry.queue)
+        position -= bisect.bisect_left(account.waiting_outside, entry.waiting)
         spec = account.declared.spec if account.declared else None
         if not self.exists(name) or (spec is not None and spec.paused):
             return None
         slots = host_limit if spec is None or spec.concurrency is None else min(spec.concurrency, host_limit)
         return wait_seconds(position, slots, typical_seconds(account.recent))
+
+
+def _take_out(line: list[Candidate], waiting: Candidate) -> None:
+    at = bisect.bisect_left(line, waiting)
+    if at < len(line) and line[at] == waiting:
+        del line[at]
+
+
+def _ahead(line: list[Candidate], priority: int | None) -> list[Candidate]:
+    """Those of `line` with a higher priority; all of it for None."""
+    if priority is None:
+        return line
+    return line[: bisect.bisect_left(line, -priority, key=lambda waiting: waiting.order[0])]

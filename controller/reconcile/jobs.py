@@ -136,8 +136,7 @@ class JobReconciler:
             parts.scheduler.hold_back(uid, 5.0)
             blocked = ("StateUnreadable", left.message)
         position = None if job.status.phase is not None else parts.scheduler.books.position(uid)
-        name = (job.metadata.namespace, job.spec.queue)
-        eta = parts.scheduler.books.eta(name, position, parts.scheduler.host_limit) if position is not None else None
+        eta = parts.scheduler.books.eta(uid, parts.scheduler.host_limit) if position is not None else None
         again = parts.scheduler.pace.look_again(uid, position) if position is not None else None
         memory = self._memory.get(uid) or _Memory()
         failed, error = memory.error or (None, None)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from controller.api.batchjob import BatchJob
+from controller.api.pod_use import OUTSIDE_QUEUES, QUEUE_LABEL
 from controller.api.units import duration_seconds, quantity_value
 from controller.decisions import status as step
 from controller.decisions.executors import POD, executor_of
@@ -10,8 +13,6 @@ from controller.decisions.inputs import Host
 from controller.decisions.job import counters
 from controller.executors.base import AttemptId, LaunchSpec, Limits, PodClaim, PodRequest
 from controller.reconcile.environment import Environment
-
-OUTSIDE_QUEUES = ("kueue.x-k8s.io/",)  # labels of a BatchJob that its batch/v1 Jobs get too
 
 
 def launch_spec(job: BatchJob, attempt: AttemptId, environment: Environment, host: Host) -> LaunchSpec:
@@ -21,6 +22,8 @@ def launch_spec(job: BatchJob, attempt: AttemptId, environment: Environment, hos
     directory can be told from one whose job is merely not listed.
     """
     owner = {"namespace": job.metadata.namespace, "name": job.metadata.name, "queue": job.spec.queue}
+    if outside := _outside_queue(job):
+        owner["outsideQueue"] = outside
     return LaunchSpec(
         attempt=attempt,
         namespace=job.metadata.namespace,
@@ -47,8 +50,21 @@ def _pod(job: BatchJob, attempt: AttemptId) -> PodRequest | None:
     """None where the job names no image, which was refused before."""
     if job.spec.pod is None:
         return None
-    queueing = {name: value for name, value in job.metadata.labels.items() if name.startswith(OUTSIDE_QUEUES)}
-    return PodRequest(job.spec.pod, job.spec.env, job.spec.env_from, queueing, claim=_claim(job, attempt))
+    labels = {name: value for name, value in job.metadata.labels.items() if name.startswith(OUTSIDE_QUEUES)}
+    own, queue = job.spec.pod.labels, _outside_queue(job)
+    use = job.spec.pod.model_copy(update={"labels": _in_queue(own, queue) if QUEUE_LABEL in own else own})
+    return PodRequest(use, job.spec.env, job.spec.env_from, _in_queue(labels, queue), claim=_claim(job, attempt))
+
+
+def _outside_queue(job: BatchJob) -> str:
+    """As it is recorded: labels may have changed since, and what holds no slot must not run without any limit."""
+    newest = job.status.attempt
+    return newest.outside_queue if newest is not None else ""
+
+
+def _in_queue(labels: Mapping[str, str], queue: str) -> dict[str, str]:
+    others = {name: value for name, value in labels.items() if name != QUEUE_LABEL}
+    return others | ({QUEUE_LABEL: queue} if queue else {})
 
 
 def _claim(job: BatchJob, attempt: AttemptId) -> PodClaim | None:

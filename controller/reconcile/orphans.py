@@ -14,6 +14,7 @@ from controller.api.restored import held, restored_attempt
 from controller.decisions.audited_acts import acted_on_orphan
 from controller.decisions.observed import Evidence, Observation
 from controller.decisions.orphan import Owner, decide_orphan, is_kept, is_over, is_recorded_over
+from controller.decisions.placement import Place
 from controller.decisions.plan import Action, Release, Stop, Void
 from controller.errors import HoldfastError, Terminal, Transient
 from controller.executors.base import NOT_KEPT, AttemptId, Usage
@@ -169,7 +170,8 @@ class OrphanReconciler:
         carried = await parts.executor.annotations(attempt)
         if carried and "namespace" in carried and "name" in carried:
             if "queue" in carried and parts.scheduler.holds(attempt):
-                parts.scheduler.hold(attempt, (carried["namespace"], carried["queue"]))
+                place = Place.OUTSIDE if carried.get("outsideQueue") else Place.HELD
+                parts.scheduler.hold(attempt, (carried["namespace"], carried["queue"]), place)
             gone = await parts.api.get_uncached_gone("BatchJob", carried["namespace"], carried["name"], uid)
             taken_over = gone and self._restored(Key("BatchJob", carried["namespace"], carried["name"]), attempt)
             return Owner.GONE if gone and not taken_over else Owner.UNKNOWN

@@ -47,6 +47,7 @@ class QueueReconciler:
             observed_generation=generation,
             pending=len(account.waiting),
             running=len(account.held),
+            outside=len(account.outside) if account.outside or queue.status.outside is not None else None,
             head=head,
             recent_failures=self._parts.failures.of(queue.key, queue.status.recent_failures),
             conditions=conditions,

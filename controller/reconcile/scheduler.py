@@ -13,6 +13,7 @@ from controller.api.jobqueue import JobQueue
 from controller.api.keys import Key
 from controller.decisions import status as step
 from controller.decisions.admission import QueueName, StartGate, cycle
+from controller.decisions.executors import PROCESS, named, outside_queue
 from controller.decisions.order import Candidate, candidate
 from controller.decisions.placement import Place, place
 from controller.executors.base import AttemptId
@@ -37,12 +38,14 @@ class Scheduler:
         queue: the work queue; a granted job's key is added to it.
         index: which attempts have a run directory.
         host_limit: attempts at once on this host.
+        executor: where jobs go that name none.
     """
 
-    def __init__(self, queue: WorkQueue, index: AttemptIndex, host_limit: int) -> None:
+    def __init__(self, queue: WorkQueue, index: AttemptIndex, host_limit: int, executor: str = PROCESS) -> None:
         self.books = Books()
         self.pace = Pace()
         self.host_limit = host_limit
+        self._executor = executor
         self._queue = queue
         self._index = index
         self._granted: dict[str, tuple[QueueName, Candidate]] = {}
@@ -83,12 +86,14 @@ class Scheduler:
         uid = job.metadata.uid
         where = place(job, self._index.known(uid))
         sequence = self.sequence(job)
-        waiting = candidate(job, sequence) if where is Place.WAITING and sequence is not None else None
+        outside = outside_queue(job, named(job.spec, self._executor))
+        waiting = candidate(job, sequence, outside) if where is Place.WAITING and sequence is not None else None
         name, before = (job.metadata.namespace, job.spec.queue), self.books.queue_of(uid)
         self._places.unplaced(uid, (name, job.spec.priority) if where is Place.WAITING and waiting is None else None)
-        if where is not Place.WAITING or (before or name) != name:
+        given = self._granted.get(uid)
+        if where is not Place.WAITING or (before or name) != name or (given and given[1].outside != bool(outside)):
             self._granted.pop(uid, None)  # it does not wait, or not there: the slot was one of the other queue
-        if where is Place.HELD:
+        if where in (Place.HELD, Place.OUTSIDE):
             self._holding.add(uid)
         else:
             self._holding.discard(uid)
@@ -109,17 +114,18 @@ class Scheduler:
         self._places.found(job.metadata.uid, sequence)
         self.enter(job)
 
-    def hold(self, attempt: AttemptId, name: QueueName) -> None:
-        """An attempt without an object may still run: it keeps its slot until `release`."""
-        self.books.hold(f"ownerless {attempt}", name)
+    def hold(self, attempt: AttemptId, name: QueueName, place: Place = Place.HELD) -> None:
+        """An attempt without an object may still run: it keeps its slot, if it has one, until `release`."""
+        self.books.hold(f"ownerless {attempt}", name, place)
+        self._dirty.set()
 
     def holds(self, attempt: AttemptId) -> bool:
-        """Whether a slot is counted for an attempt without an object."""
+        """Whether an attempt without an object is counted."""
         return self.books.queue_of(f"ownerless {attempt}") is not None
 
-    def orphaned(self, attempt: AttemptId, name: QueueName) -> None:
+    def orphaned(self, attempt: AttemptId, name: QueueName, place: Place = Place.HELD) -> None:
         """The BatchJob is not there any more, its attempt may be: it keeps its slot and is looked at."""
-        self.hold(attempt, name)
+        self.hold(attempt, name, place)
         self._queue.add(attempt_key(attempt), NORMAL)
 
     def release(self, attempt: AttemptId) -> None:
@@ -141,7 +147,7 @@ class Scheduler:
             self._dirty.set()
 
     def held_keys(self) -> list[tuple[str, Key]]:
-        """uid and key of every job that holds a slot by its recorded attempt."""
+        """uid and key of every job whose recorded attempt holds a slot, or is limited by an outside queue."""
         return [(uid, self._owners[uid]) for uid in self._holding]
 
     def granted_keys(self) -> list[Key]:
@@ -180,14 +186,12 @@ class Scheduler:
 
     def cycle(self) -> None:
         """One cycle: grant slots and wake the reconcilers of those who got one."""
-        limit = 0 if self.gate.closed_for else self.host_limit
-        held = self.books.held_total + len(self._granted)
-        granted = {uid: name for uid, (name, _) in self._granted.items()}
-        views = self.books.views(granted, self._places.highest_unplaced())
+        granted = {uid: name for uid, (name, waiting) in self._granted.items() if not waiting.outside}
+        views = [] if self.gate.closed_for else self.books.views(granted, self._places.highest_unplaced())
         if self._also is not None:
             self._also.begin()
         asked = self._startable, self._stand, self._too_soon, self._too_soon_in
-        for waiting in cycle(views, limit, held, *asked):
+        for waiting in cycle(views, self.host_limit, self.books.held_total + len(granted), *asked):
             job_key = Key("BatchJob", waiting.namespace, waiting.name)
             if (queue := self.books.queue_of(waiting.uid)) is not None:
                 self._granted[waiting.uid] = (queue, waiting)
@@ -197,7 +201,7 @@ class Scheduler:
             self._also.finish()
 
     def _too_soon(self, waiting: Candidate) -> bool:
-        return self.known_order.unsure(waiting) or self.ramp.too_soon(waiting)
+        return self.known_order.unsure(waiting) or (not waiting.outside and self.ramp.too_soon(waiting))
 
     def _too_soon_in(self, waiting: Candidate, name: QueueName) -> bool:
         return self.ramp.too_soon_in(waiting, name, self.books.account(name).declared)
@@ -215,7 +219,10 @@ class Scheduler:
             return False
         if self._also is not None and not self._also.may_start(waiting):
             return False
-        self.ramp.started(waiting, self.books.queue_of(waiting.uid))  # what can start is admitted, in the same cycle
+        if not waiting.outside:
+            self.ramp.started(
+                waiting, self.books.queue_of(waiting.uid)
+            )  # what can start is admitted, in the same cycle
         return True
 
     def _stand(self, waiting: Candidate) -> None:
@@ -243,7 +250,7 @@ class Scheduler:
         for number in sorted(numbers):
             attempt = AttemptId(uid, number)
             if job.status.attempt is None or attempt.number == (recorded.number if recorded else None):
-                self.orphaned(attempt, name)
+                self.orphaned(attempt, name, Place.OUTSIDE if recorded and recorded.outside_queue else Place.HELD)
             else:
                 self._queue.add(attempt_key(attempt), NORMAL)
         self._touch(name)

@@ -160,8 +160,10 @@ def observe_gauges(parts: Parts, ownerless: Ownerless, workers: Workers, recover
     shut = asked or next((why for why in closed if why in DEGRADED_REASONS), None)
     parts.metrics.set_degraded(shut, "RecoveryFailed" if recovery.phases.degraded() else None)
     for (namespace, name), account in parts.scheduler.books.accounts.items():
-        if account.declared is None and not account.waiting and not account.held:
+        if not account.used:
             parts.metrics.drop_queue(f"{namespace}/{name}")
         else:
             paused = account.declared is not None and account.declared.spec.paused
-            parts.metrics.set_queue(f"{namespace}/{name}", len(account.waiting), len(account.held), paused)
+            parts.metrics.set_queue(
+                f"{namespace}/{name}", len(account.waiting), len(account.held), paused, len(account.outside)
+            )

@@ -97,7 +97,7 @@ class Metrics(Registered):
         self.rights = Rights(self.registry, VERBS, API_KINDS)
         ProcessCollector(registry=self.registry)
         self._queues: set[str] = set()
-        self._others: dict[str, tuple[int, int, bool]] = {}
+        self._others: dict[str, tuple[int, int, bool, int]] = {}
         self._make_jobs()
         self._make_loop()
         self._make_recovery()
@@ -107,6 +107,9 @@ class Metrics(Registered):
     def _make_jobs(self) -> None:
         self.queue_pending = self._gauge("holdfast_queue_pending", "Jobs that wait, by queue.", ("queue",))
         self.queue_running = self._gauge("holdfast_queue_running", "Jobs that hold a slot, by queue.", ("queue",))
+        self.queue_outside = self._gauge(
+            "holdfast_queue_outside", "Started jobs that hold no slot: outside queues limit them, by queue.", ("queue",)
+        )
         self.queue_paused = self._gauge(
             "holdfast_queue_paused", "1 for a queue that is paused; for `other`, where one of them is.", ("queue",)
         )
@@ -192,15 +195,16 @@ class Metrics(Registered):
             "holdfast_state_min_free_bytes", "Free space below which no job is admitted (HOLDFAST_MIN_FREE_BYTES)."
         )
 
-    def set_queue(self, queue: str, pending: int, running: int, paused: bool = False) -> None:
+    def set_queue(self, queue: str, pending: int, running: int, paused: bool = False, outside: int = 0) -> None:
         """Record the depth of one queue (`namespace/name`); past MAX_QUEUES names it is counted as `other`."""
         if queue in self._queues or len(self._queues) <= MAX_QUEUES:
             self._queues.add(queue)
             self.queue_pending.labels(queue).set(pending)
             self.queue_running.labels(queue).set(running)
+            self.queue_outside.labels(queue).set(outside)
             self.queue_paused.labels(queue).set(paused)
             return
-        self._others[queue] = (pending, running, paused)
+        self._others[queue] = (pending, running, paused, outside)
         self._sum_others()
 
     def drop_queue(self, queue: str) -> None:
@@ -209,6 +213,7 @@ class Metrics(Registered):
             self._queues.remove(queue)
             self.queue_pending.remove(queue)
             self.queue_running.remove(queue)
+            self.queue_outside.remove(queue)
             self.queue_paused.remove(queue)
         elif self._others.pop(queue, None) is not None:
             self._sum_others()
@@ -229,6 +234,7 @@ class Metrics(Registered):
         return generate_latest(self.registry)
 
     def _sum_others(self) -> None:
-        self.queue_pending.labels(OTHER_QUEUES).set(sum(p for p, _, _ in self._others.values()))
-        self.queue_running.labels(OTHER_QUEUES).set(sum(r for _, r, _ in self._others.values()))
-        self.queue_paused.labels(OTHER_QUEUES).set(any(paused for _, _, paused in self._others.values()))
+        self.queue_pending.labels(OTHER_QUEUES).set(sum(each[0] for each in self._others.values()))
+        self.queue_running.labels(OTHER_QUEUES).set(sum(each[1] for each in self._others.values()))
+        self.queue_paused.labels(OTHER_QUEUES).set(any(each[2] for each in self._others.values()))
+        self.queue_outside.labels(OTHER_QUEUES).set(sum(each[3] for each in self._others.values()))

@@ -131,6 +131,7 @@ class Server:
             "url": self.url,
             "pid": os.getpid(),
             "maxRunning": self._settings.running_limit,
+            "executor": self._settings.enabled_executors[0],
         }
         address = json.dumps(told).encode()
         try:

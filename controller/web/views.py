@@ -16,7 +16,7 @@ def queue_rows(scheduler: Scheduler, namespace: str | None, queue: str | None, n
         if namespace not in (None, space) or queue not in (None, name):
             continue
         for position, waiting in enumerate(account.waiting):
-            seconds = scheduler.books.eta((space, name), position, scheduler.host_limit)
+            seconds = scheduler.books.eta(waiting.uid, scheduler.host_limit)
             start = format_time(now + timedelta(seconds=seconds)) if seconds is not None else None
             row = {"namespace": space, "queue": name, "name": waiting.name, "position": position + 1}
             rows.append(

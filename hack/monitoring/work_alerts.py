@@ -10,7 +10,8 @@ JOBS = Group(
         Alert(
             "HoldfastQueueStuck",
             # Where something runs, waiting is what a queue is for. Half an hour is longer than a fetch or a ramp takes.
-            "holdfast_queue_pending > 0 and holdfast_queue_running == 0 and holdfast_queue_paused == 0",
+            "holdfast_queue_pending > 0 and holdfast_queue_running == 0 and holdfast_queue_paused == 0"
+            " unless holdfast_queue_outside > 0",
             1800,
             "warning",
             "Jobs wait and none runs.",

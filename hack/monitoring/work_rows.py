@@ -16,9 +16,12 @@ QUEUE = Row(
         ),
         Panel(
             "Running jobs",
-            "Jobs that hold a slot, by queue.",
+            "Jobs that hold a slot, by queue, and those that an outside queue such as Kueue limits in its place.",
             "short",
-            (Query("holdfast_queue_running{$T}", "{{queue}}"),),
+            (
+                Query("holdfast_queue_running{$T}", "{{queue}}"),
+                Query("holdfast_queue_outside{$T} > 0", "{{queue}}, by an outside queue"),
+            ),
             stacked=True,
         ),
         Panel(

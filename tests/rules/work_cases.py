@@ -30,8 +30,12 @@ CASES = (
     ),
     Case(
         "HoldfastQueueStuck",
-        "it is paused, or one job follows another",
+        "it is paused, or one job follows another, or what runs is limited elsewhere",
         {
+            'holdfast_queue_pending{queue="ci/team"}': "3x90",
+            'holdfast_queue_running{queue="ci/team"}': "0x90",
+            'holdfast_queue_paused{queue="ci/team"}': "0x90",
+            'holdfast_queue_outside{queue="ci/team"}': "2x90",
             'holdfast_queue_pending{queue="ci/paused"}': "3x90",
             'holdfast_queue_running{queue="ci/paused"}': "0x90",
             'holdfast_queue_paused{queue="ci/paused"}': "1x90",

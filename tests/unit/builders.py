@@ -18,6 +18,7 @@ from controller.decisions.observed import Evidence, ExitRecord, Observation
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HOST = Host(state_id="state-1", name="box")
+_LABELS = {"queue_name": "kueue.x-k8s.io/queue-name"}
 OVER_PHASES = {
     AttemptState.SUCCEEDED: Phase.SUCCEEDED,
     AttemptState.CANCELED: Phase.CANCELED,
@@ -136,6 +137,14 @@ class JobBuilder:
         """The attempt was started under another state directory."""
         return self._status(attempt=self.status["attempt"] | {"stateId": state_id})
 
+    def labeled(self, **labels: str) -> JobBuilder:
+        """Labels of the BatchJob; `queue_name` is kueue.x-k8s.io/queue-name."""
+        return replace(self, meta=self.meta | {"labels": {_LABELS.get(n, n): value for n, value in labels.items()}})
+
+    def in_outside_queue(self, name: str = "team") -> JobBuilder:
+        """The attempt was started as one that an outside queue limits."""
+        return self._status(attempt=self.status["attempt"] | {"executor": "Pod", "outsideQueue": name})
+
     def _attempt(self, number: int, state: AttemptState, phase: Phase, **more: Any) -> JobBuilder:
         attempt = {"id": f"{self.meta['uid']}.{number}", "number": number, "state": state, "stateId": HOST.state_id}
         return self._status(phase=phase, attempt=attempt | more)
@@ -160,6 +169,11 @@ def job(name: str = "a") -> JobBuilder:
         "creationTimestamp": START,
     }
     return JobBuilder(meta)
+
+
+def outside(name: str = "a") -> JobBuilder:
+    """A BatchJob that runs as a Pod and names the outside queue `team`."""
+    return job(name).with_spec(executor="Pod", pod={"image": "busybox"}).labeled(queue_name="team")
 
 
 def key(name: str) -> Key:

@@ -56,6 +56,8 @@ from tests.unit.builders import HOST
 from tests.unit.world import VirtualLoop, World
 from tests.unit.world_doors import Boundary, Killed, WorldApi, WorldExecutor
 
+BOTH = replace(HOST, executors=frozenset({"Process", "Pod"}))
+
 
 class Controller:
     """See the module. Built anew after each crash: nothing survives but the world."""
@@ -154,7 +156,7 @@ def _parts(world: World, boundary: Boundary, loop: VirtualLoop, host_limit: int,
         metrics=metrics,
         audit=audit,
         failures=FailureBook(metrics.failures, 86400),
-        host=HOST,
+        host=BOTH,
         now=lambda: world.now,
         monotonic=loop.time,
         output_location=str,
@@ -213,7 +215,7 @@ def assert_idempotent(job: BatchJob, seen: Observed, plan: Plan, world: World) -
     looked = replace(seen, granted=False, attempt=Observation(Evidence.ABSENT)) if admitted else seen
     if plan.status.phase is not None:  # from then on nobody asks for its place
         looked = replace(looked, position=None, eta=None, look_again=None)
-    again = decide(job.model_copy(update={"status": plan.status}), looked, HOST, world.now)
+    again = decide(job.model_copy(update={"status": plan.status}), looked, BOTH, world.now)
     assert again.status == plan.status, difference(plan.status.to_json(), again.status.to_json())
     if not step.finished(plan.status):
         assert set(again.actions) <= set(plan.actions)

@@ -16,8 +16,13 @@ def waiting(name: str, sequence: int, priority: int = 0) -> Candidate:
     return candidate(job(name).priority(priority).build(), sequence)
 
 
+def outside(name: str, sequence: int, priority: int = 0) -> Candidate:
+    return candidate(job(name).priority(priority).build(), sequence, "team")
+
+
 def view(name: str, names: Iterable[Candidate], concurrency: int | None = None, held: int = 0) -> QueueView:
-    return QueueView(("default", name), concurrency, False, held, sorted(names))
+    line = sorted(names)
+    return QueueView(("default", name), concurrency, False, held, line, [each for each in line if each.outside])
 
 
 class Counted:
@@ -93,12 +98,54 @@ def test_the_first_of_a_full_queue_stand_in_line_for_what_else_they_need() -> No
     assert asked == ["a stands", "b stands", "x"]
 
 
+def test_who_needs_no_slot_takes_none() -> None:
+    """Issue 7, item 3: in order with the others, past every limit but a pause."""
+    line = [waiting("a", 1), outside("x", 2), waiting("b", 3), outside("y", 4)]
+    asked: list[str] = []
+
+    def startable(each: Candidate) -> bool:
+        asked.append(each.name)
+        return each.name != "y"
+
+    assert names(cycle([view("q", line, concurrency=1)], 1, 0, startable)) == ["a", "x"]
+    assert asked == ["a", "x", "y"]
+    asked.clear()
+    full = view("q", line, concurrency=1, held=1)
+    assert names(cycle([full], 1, 1, startable, lambda each: asked.append(f"{each.name} stands"))) == ["x"]
+    assert asked == ["a stands", "x", "y"], "it does not overtake one that waits for the same lock and has no slot"
+    paused = QueueView(("n", "q"), None, True, 0, line, [each for each in line if each.outside])
+    assert cycle([paused], 9, 0, lambda _: True) == []
+
+
+def test_a_ramp_is_not_for_those_that_need_no_slot() -> None:
+    """Issue 7, item 3, and 7.4: the others wait for it as ever; where the order is not known yet all wait (2.1)."""
+    line = [waiting("a", 1), outside("x", 2), waiting("b", 3), outside("y", 4)]
+    slow = lambda each: not each.outside  # noqa: E731
+    assert names(cycle([view("q", line)], 9, 0, lambda _: True, too_soon=slow)) == ["x", "y"]
+    own = cycle([view("q", line)], 9, 0, lambda _: True, too_soon_in=lambda each, _: slow(each))
+    assert names(own) == ["x", "y"]
+    unsure = cycle([view("q", line)], 9, 0, lambda _: True, too_soon=lambda each: each.sequence >= 2)
+    assert names(unsure) == ["a"]
+
+
+def test_a_cycle_with_outside_queues_reads_no_long_line() -> None:
+    """2.1, 10.2: those that need a slot are read as far as slots last, also where others go past them."""
+    source = Counted([waiting(f"q-{n}", n) for n in range(2000)])
+    busy = QueueView(("default", "q"), 2, False, 2, source, [outside("x", 5000)])
+    assert names(cycle([busy], 6, 2, lambda _: True)) == ["x"]
+    assert source.read <= 2
+    free = QueueView(("default", "q"), 2, False, 0, source, [outside("x", 5000)])
+    assert names(cycle([free], 6, 0, lambda _: True, lambda _: None, too_soon=lambda each: not each.outside)) == ["x"]
+    assert source.read <= 5
+
+
 QUEUES = st.lists(
     st.tuples(
         st.one_of(st.none(), st.integers(0, 4)),  # concurrency
         st.booleans(),  # paused
         st.integers(0, 5),  # held
-        st.lists(st.tuples(st.integers(-2, 2), st.booleans()), max_size=8),  # (priority, startable)
+        # (priority, startable, limited by an outside queue)
+        st.lists(st.tuples(st.integers(-2, 2), st.booleans(), st.booleans()), max_size=8),
     ),
     max_size=4,
 )
@@ -107,23 +154,32 @@ QUEUES = st.lists(
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(QUEUES, st.integers(0, 8), st.integers(0, 6))
 def test_limits_are_exact_and_order_is_kept(
-    declared: list[tuple[int | None, bool, int, list[tuple[int, bool]]]], host: int, elsewhere: int
+    declared: list[tuple[int | None, bool, int, list[tuple[int, bool, bool]]]], host: int, elsewhere: int
 ) -> None:
-    """2.1, 2.3: never over a limit, never past somebody who could start, and no slot left over."""
+    """2.1, 2.3: never over a limit, never past somebody who could start, and no slot left over.
+
+    Issue 7, item 3: those that need no slot all start, unless a person paused their queue.
+    """
     views, can, queue_of, sequence = [], set(), {}, 0
     for index, (concurrency, paused, held, jobs) in enumerate(declared):
         candidates = []
-        for priority, startable in jobs:
+        for priority, startable, without in jobs:
             sequence += 1
-            one = waiting(f"job-{sequence}", sequence, priority)
+            one = (outside if without else waiting)(f"job-{sequence}", sequence, priority)
             candidates.append(one)
             queue_of[one] = index
             if startable:
                 can.add(one)
-        views.append(QueueView(("n", str(index)), concurrency, paused, held, sorted(candidates)))
+        candidates.sort()
+        others = [one for one in candidates if one.outside]
+        views.append(QueueView(("n", str(index)), concurrency, paused, held, candidates, others))
+        can -= set(others) if paused else set()
     total = elsewhere + sum(held for _, _, held, _ in declared)
     admitted = cycle(views, host, total, can.__contains__)
     assert admitted == sorted(admitted) and set(admitted) <= can
+    assert {one for one in can if one.outside} <= set(admitted)
+    admitted = [one for one in admitted if not one.outside]
+    can = {one for one in can if not one.outside}
     assert len(admitted) <= max(0, host - total)
     free = {
         index: 0 if paused else (host if concurrency is None else max(0, concurrency - held))

@@ -5,17 +5,19 @@ from __future__ import annotations
 import random
 
 from controller.api.batchjob_status import AttemptState
+from controller.decisions.executors import named, outside_queue
 from controller.decisions.order import candidate
 from controller.decisions.placement import Place, place
 from controller.reconcile.books import Books
-from tests.unit.builders import JobBuilder, at, job, queue
+from tests.unit.builders import JobBuilder, at, job, outside, queue
 
 DEFAULT = ("default", "default")
 
 
 def enter(books: Books, builder: JobBuilder, sequence: int = 1, known: tuple[int, ...] | None = ()) -> bool:
     built = builder.build()
-    return books.enter(built, place(built, known), candidate(built, sequence))
+    queue = outside_queue(built, named(built.spec, "Process"))
+    return books.enter(built, place(built, known), candidate(built, sequence, queue))
 
 
 def order(books: Books, name: tuple[str, str] = DEFAULT) -> list[str]:
@@ -59,6 +61,13 @@ def test_where_a_job_stands() -> None:
         (job().needs_decision(), (1,), Place.NEITHER),
         (job().with_status(phase="Waiting"), (), Place.WAITING),
         (over.finished(), (1,), Place.NEITHER),
+        (outside(), (), Place.WAITING),
+        (outside().starting(), (), Place.HELD),
+        (outside().starting().in_outside_queue(), (), Place.OUTSIDE),
+        (job().running().in_outside_queue(), (1,), Place.OUTSIDE),
+        (job().stopping("Canceled").in_outside_queue(), (1,), Place.OUTSIDE),
+        (over.in_outside_queue().queued(), (1,), Place.WAITING),
+        (outside(), (1,), Place.HELD),
     ]
     for builder, known, expected in table:
         assert place(builder.build(), known) is expected, builder
@@ -136,9 +145,43 @@ def test_estimates_learn_from_what_succeeded() -> None:
         assert attempt is not None
         longer = attempt.model_copy(update={"finished_at": at(seconds)})
         books.ran(done.model_copy(update={"status": done.status.model_copy(update={"attempt": longer})}))
-    assert books.eta(DEFAULT, 3, 8) == 40
-    assert books.eta(DEFAULT, 3, 1) == 80
+    for number in range(4):
+        enter(books, job(f"w{number}"), number)
+    enter(books, outside("kueue"), 1)
+    assert (books.eta("uid-w3", 8), books.eta("uid-w3", 1)) == (40, 80)
+    assert books.position("uid-w3") == 4, "it is in line, and takes no slot"
+    assert books.eta("uid-kueue", 8) is None, "nobody here knows when"
     books.declare(DEFAULT, queue("default", 0))
-    assert books.eta(DEFAULT, 0, 8) is None
+    assert books.eta("uid-w0", 8) is None
     books.declare(DEFAULT, queue("default", 2, paused=True))
-    assert books.eta(DEFAULT, 0, 8) is None
+    assert books.eta("uid-w0", 8) is None
+
+
+def test_what_an_outside_queue_limits_is_counted_apart() -> None:
+    """Issue 7, item 3: it waits in its place, then it is neither a slot's nor forgotten."""
+    books = Books()
+    for builder, expected in [
+        (outside("x"), (1, 1, 0, 0)),
+        (outside("x").starting().in_outside_queue(), (0, 0, 1, 0)),
+        (outside("x").running().in_outside_queue(), (0, 0, 1, 0)),
+        (outside("x").running(), (0, 0, 0, 1)),
+        (outside("x").over(AttemptState.FAILED).queued(), (1, 1, 0, 0)),
+        (job("x").queued(), (1, 0, 0, 0)),
+        (outside("x").over(AttemptState.SUCCEEDED).finished(), (0, 0, 0, 0)),
+    ]:
+        enter(books, builder)
+        account = books.account(DEFAULT)
+        found = len(account.waiting), len(account.waiting_outside), len(account.outside), len(account.held)
+        assert found == expected and books.held_total == found[3], builder
+    assert not books.account(DEFAULT).used
+
+
+def test_a_place_that_is_not_known_holds_back_both_lines() -> None:
+    """2.1: nobody of a queue starts before one who may be in front, with or without a slot."""
+    books = Books()
+    for number, builder in enumerate([outside("a"), outside("b").priority(2), job("c"), job("d").priority(2)]):
+        enter(books, builder, number)
+    (view,) = books.views({}, {DEFAULT: 1})
+    assert [each.name for each in view.candidates] == ["b", "d"] and [each.name for each in view.outside] == ["b"]
+    (view,) = books.views({}, {})
+    assert [each.name for each in view.outside] == ["b", "a"]

@@ -15,12 +15,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
+from controller.api.pod_use import QUEUE_LABEL
 from controller.decisions import status as step
 from tests.unit.world_machine import QUEUES, WorldDriver
 
 PICK = st.integers(0, 1000)  # one of whatever there is
 LIMITS = st.sampled_from([2, 1, 1, None, 0])
-JOBS = st.fixed_dictionaries(
+IN_PODS = {"executor": "Pod", "pod": {"image": "busybox"}}
+IN_TEAM = {"executor": "Pod", "pod": {"image": "busybox", "labels": {QUEUE_LABEL: "team"}}}
+BASICS = st.fixed_dictionaries(
     {
         "command": st.just(["true"]),
         "queue": st.sampled_from(QUEUES),
@@ -35,6 +38,8 @@ JOBS = st.fixed_dictionaries(
         "activeDeadline": st.just("30m"),
     },
 )
+JOBS = st.tuples(BASICS, st.sampled_from([{}, {}, IN_PODS, IN_TEAM])).map(lambda two: two[0] | two[1])
+CHANGES = ["suspend", "resume", "cancel", "urgent", "queue a", "team", "no team", "edit"]
 CRASHES = [None, None, None, *range(6)]  # after so many crossings of the boundary; a pass has three or four
 # Ends that a later moment may judge differently: what was never started, and what only time ended.
 OPEN_ENDS = ("ActiveDeadlineExceeded", "StartFailed")
@@ -74,7 +79,7 @@ class WorldMachine(WorldDriver):
         self.names += 1
         self.world.create("BatchJob", f"job-{self.names}", spec)
 
-    @rule(pick=PICK, change=st.sampled_from(["suspend", "resume", "cancel", "urgent", "queue a", "edit"]))
+    @rule(pick=PICK, change=st.sampled_from(CHANGES))
     @precondition(has_jobs)
     def edit(self, pick: int, change: str) -> None:
         job = self._pick(pick)
@@ -86,6 +91,8 @@ class WorldMachine(WorldDriver):
             "cancel": {"cancel": True},
             "urgent": {"priority": 5},
             "queue a": {"queue": "a"},
+            "team": {"pod": IN_TEAM["pod"]},
+            "no team": {"pod": IN_PODS["pod"]},
             "edit": {"gracePeriod": "1s"},
         }
         self.world.edit("BatchJob", job.metadata.name, changes[change])

@@ -18,6 +18,7 @@ from controller.api.conditions import is_true
 from controller.api.jobqueue import JobQueue
 from controller.api.keys import Key
 from controller.decisions import status as step
+from controller.decisions.executors import named, outside_queue
 from controller.executors.base import AttemptId
 from controller.telemetry.metrics import Metrics
 from tests.unit.controller_model import Controller
@@ -118,6 +119,11 @@ class WorldDriver(RuleBasedStateMachine):
         """What the controller was told."""
         return [job for _, job in self.controller.store.items("BatchJob") if isinstance(job, BatchJob)]
 
+    def _admits(self, name: str) -> bool:
+        """Whether the controller was told of a queue, and not of a pause."""
+        found = self.controller.store.find(JobQueue, Key("JobQueue", "default", name))
+        return name == "default" if found is None else not found.spec.paused
+
     def _limit(self, name: str) -> int | None:
         """Slots of a queue as the controller was told; None: only the host's count."""
         found = self.controller.store.find(JobQueue, Key("JobQueue", "default", name))
@@ -126,12 +132,14 @@ class WorldDriver(RuleBasedStateMachine):
         return 0 if found.spec.paused else found.spec.concurrency
 
     def _held(self) -> dict[str, str]:
-        """uid -> queue of everything that really holds a slot, or was granted one."""
-        held = {attempt.job_uid: self.world.queues_of[attempt.job_uid] for attempt in self.world.live()}
+        """uid -> queue of everything that really holds a slot, or was granted one; not of what outside queues limit."""
+        runs = self.world.runs
+        live = [attempt for attempt in self.world.live() if not runs[attempt].annotations.get("outsideQueue")]
+        held = {attempt.job_uid: self.world.queues_of[attempt.job_uid] for attempt in live}
         for job in self._jobs():
-            if step.active(job.status) is not None:
+            if (active := step.active(job.status)) is not None and not active.outside_queue:
                 held[job.metadata.uid] = job.spec.queue
-        known = {job.metadata.uid: job.spec.queue for job in self._known()}
+        known = {job.metadata.uid: job.spec.queue for job in self._known() if not _outside(job)}
         return held | {uid: queue for uid, queue in known.items() if self.controller.scheduler.granted(uid)}
 
     def _of_no_queue(self) -> set[str]:
@@ -162,8 +170,8 @@ class WorldDriver(RuleBasedStateMachine):
         """Slots as the books count them: never less than what is really held, and nothing once all is proved over."""
         accounts = self.controller.scheduler.books.accounts
         held = sum(len(account.held) for (_, name), account in accounts.items() if queue in (None, name))
-        known = [job for job in self._known() if self.controller.scheduler.granted(job.metadata.uid)]
-        return held + sum(1 for job in known if queue in (None, job.spec.queue))
+        granted = [job for job in self._known() if self.controller.scheduler.granted(job.metadata.uid)]
+        return held + sum(1 for job in granted if queue in (None, job.spec.queue) and not _outside(job))
 
     def _order(self, job: BatchJob) -> tuple[int, int]:
         return -job.spec.priority, self.world.created[job.metadata.uid]
@@ -181,10 +189,14 @@ class WorldDriver(RuleBasedStateMachine):
         by_queue = Counter(queue for uid, queue in held.items() if uid not in self._of_no_queue())
         for uid in new:
             queue = known[uid].spec.queue
+            assert self._admits(queue), queue
             limit = self._limit(queue)
             assert limit is None or by_queue[queue] <= limit, (queue, held)
-        orders = [(self._order(known[uid]), known[uid].spec.queue) for uid in new]
+        orders = [(self._order(known[uid]), known[uid].spec.queue) for uid in new if not _outside(known[uid])]
         for job in filter(self._startable, known.values()):
+            if _outside(job):
+                assert not self._admits(job.spec.queue), f"{job.metadata.name} waits for a limit that is not its own"
+                continue
             queue, limit = job.spec.queue, self._limit(job.spec.queue)
             room = limit is None or self._counted(queue) < limit
             later = [order for order, its in orders if order > self._order(job) and (room or its == queue)]
@@ -208,6 +220,9 @@ class WorldDriver(RuleBasedStateMachine):
         total = self._counted()
         for job in self._known():
             limit = self._limit(job.spec.queue)
+            if _outside(job):
+                assert not (self._startable(job) and self._admits(job.spec.queue)), f"{job.metadata.name} could start"
+                continue
             room = total < HOST_LIMIT and (limit is None or self._counted(job.spec.queue) < limit)
             assert not (self._startable(job) and room), f"{job.metadata.name} could start"
 
@@ -263,13 +278,19 @@ class WorldDriver(RuleBasedStateMachine):
             while self._work():
                 pass
             self._call(self.controller.deliver)
-        assert self.controller.scheduler.books.held_total == 0
+        books = self.controller.scheduler.books
+        assert books.held_total == 0 and not any(account.outside for account in books.accounts.values())
         alive = {job.metadata.uid for job in self._jobs()}
         assert {attempt.job_uid for attempt in self.world.runs} <= alive
         for job in self._jobs():
             ended_at = job.status.finished_at
             if job.spec.ttl_after_finished is not None and ended_at is not None:
                 assert ended_at + timedelta(hours=2) >= self.world.now, "the TTL is over"
+
+
+def _outside(job: BatchJob) -> bool:
+    """Whether its next attempt would take no slot: an outside queue limits it (issue 7, item 3)."""
+    return bool(outside_queue(job, named(job.spec, "Process")))
 
 
 def _number(status: BatchJobStatus) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from controller.api.pod_use import OUTSIDE_QUEUES, QUEUE_LABEL
 from controller.executors.base import AttemptId
 
 ATTEMPT_LABEL = "holdfast.dev/attempt"  # <job uid>.<number>, on the Job and its Pod
@@ -15,7 +16,7 @@ ENDED = "holdfast.dev/ended"  # JSON: how it ended, for when its Pod is gone
 FENCED = "holdfast.dev/fenced"  # on the Pod: why what its command pushed must not be published any more
 OUTPUT_BYTES = "holdfast.dev/output-bytes"  # spec.limits.outputBytes
 
-QUEUE_LABELS = ("kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class")  # taken away from what must not start
+QUEUE_LABELS = (QUEUE_LABEL, f"{OUTSIDE_QUEUES}priority-class")  # taken away from what must not start
 CONTAINER = "main"
 
 JOB_PART = 40  # characters of the job's name: the Job's name is a label of its Pod, which has at most 63

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+import httpx
+
 from hack.node.images import BUSYBOX
-from tests.cluster.jobs.work import IMAGE, Kubectl, attempt_of, kept, pods_of, printed, run
+from tests.cluster.jobs.work import IMAGE, LONG, Kubectl, attempt_of, kept, pods_of, printed, run
 from tests.eventually import eventually_sync
 from tests.integration.controller.jobs import Jobs, condition_of
 from tests.integration.controller.running_controller import RunningController
+from tests.outside_queue import OutsideQueue
 
 
 def test_a_command_that_is_not_in_the_image(controller: RunningController, jobs: Jobs) -> None:
@@ -57,6 +60,33 @@ def test_an_outside_queue_holds_it(controller: RunningController, jobs: Jobs, ku
     jobs.phase("queued", "Waiting", reason="Suspended")
     jobs.patch("queued", {"cancel": True})
     jobs.finished("queued", "Canceled")
+
+
+def test_an_outside_queue_limits_in_place_of_the_jobqueue(
+    controller: RunningController, jobs: Jobs, kubectl: Kubectl, http: httpx.Client
+) -> None:
+    """Issue 7, item 3: no slot is taken and none is waited for; what runs in the end is not over the JobQueue's limit
+    of those that it does limit (2.3)."""
+    team = OutsideQueue(http, jobs.namespace)
+    team.install()
+    jobs.queue("one", concurrency=1)
+    uid = run(jobs, "holds", LONG, queue="one")
+    jobs.running("holds", 90)
+    named = {"pod": {"labels": {"kueue.x-k8s.io/queue-name": "team"}}, "queue": "one"}
+    for name in ("first", "second"):
+        run(jobs, name, "echo let go", **named)
+    run(jobs, "next", "true", queue="one")
+    for name in ("first", "second"):
+        jobs.phase(name, "Waiting", reason="Suspended")
+    assert team.held() == {"first": "team", "second": "team"}
+    for name in ("second", "first"):
+        team.let_go(name)
+        jobs.finished(name, "Succeeded", timeout=90)
+    assert jobs.phase("next", "Queued")["status"].get("attempt") is None
+    assert jobs.get("holds")["status"]["phase"] == "Running" and len(pods_of(kubectl, uid)) == 1
+    jobs.patch("holds", {"cancel": True})
+    jobs.finished("next", "Succeeded", timeout=90)
+    team.remove()
 
 
 def test_pod_security_restricted(controller: RunningController, jobs: Jobs, kubectl: Kubectl) -> None:

@@ -43,6 +43,23 @@ def test_who_runs_ended_or_is_held_back_does_not_wait(holdfast: Holdfast, jobs: 
     assert (names(line), line["running"]) == (["waits"], 1)
 
 
+def test_who_waits_in_an_outside_queue_is_told_apart(holdfast: Holdfast, jobs: Jobs) -> None:
+    """Issue 7, item 3: it takes no slot, and has no position here once it was started."""
+    attempt = {"id": "u.1", "number": 1, "state": "Starting", "executor": "Pod", "outsideQueue": "team"}
+    for name in ("held", "runs", "waits"):
+        jobs.create(name)
+    jobs.status("held", phase="Waiting", reason="Suspended", sequence=1, attempt=attempt)
+    jobs.status("runs", phase="Running", attempt={**attempt, "state": "Running", "startedAt": NOW})
+    line = rows(holdfast)["default"]
+    assert (names(line), line["running"], line["outside"]) == (["waits"], 0, 2)
+    assert [(job["name"], job["position"], job["outsideQueue"]) for job in line["heldOutside"]] == [
+        ("held", None, "team")
+    ]
+    text = holdfast("queue").stdout
+    assert "0 running, 2 started without a slot, by outside queues, 1 waiting" in text
+    assert "outside queue team" in next(line for line in text.splitlines() if " held " in line)
+
+
 def test_estimate_comes_from_the_queues_last_jobs(holdfast: Holdfast, jobs: Jobs) -> None:
     """2.2: two at once, each of 10 minutes: the third and fourth start when the second pair does."""
     jobs.queue("q", concurrency=2)

@@ -60,6 +60,7 @@ async def test_it_says_where_it_is_and_takes_that_back(tmp_path: Path) -> None:
         "url": server.url,
         "pid": os.getpid(),
         "maxRunning": Settings().running_limit,
+        "executor": "Process",
     }
     assert server.url.startswith("http://127.0.0.1:")
     for name in ("token", "http.json"):
