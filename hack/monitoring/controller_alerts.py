@@ -62,6 +62,16 @@ CONTROLLER = Group(
             "{{ $value | humanizePercentage }} of the calls of {{ $labels.instance }} to the API server are answered "
             "with 5xx or not at all.",
         ),
+        Alert(
+            "HoldfastMissingRights",
+            # A role that is replaced during an upgrade is back within seconds; a refused call is tried again for ever.
+            "holdfast_missing_rights > 0",
+            300,
+            "critical",
+            "The API server refuses calls of the controller for want of rights.",
+            "{{ $labels.instance }} may not {{ $labels.verb }} {{ $labels.kind }} for 5 minutes: what needs it stands "
+            "still, running jobs go on.",
+        ),
     ),
 )
 

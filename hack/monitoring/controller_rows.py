@@ -216,15 +216,19 @@ LOOP = Row(
             "short",
             (Query("rate(process_cpu_seconds_total{$T}[$__rate_interval])"),),
         ),
-        Panel(
-            "Memory of the controller", "Resident.", "bytes", (Query("process_resident_memory_bytes{$T}"),), width=12
-        ),
+        Panel("Memory of the controller", "Resident.", "bytes", (Query("process_resident_memory_bytes{$T}"),)),
         Panel(
             "Watch events",
             "By kind.",
             "ops",
             (Query("sum by (kind) (rate(holdfast_watch_events_total{$T}[$__rate_interval]))", "{{kind}}"),),
-            width=12,
+        ),
+        Panel(
+            "Missing rights",
+            "Calls that the API server refuses for want of rights; `GET /health` names each right.",
+            "short",
+            (Query("holdfast_missing_rights{$T} > 0", "{{verb}} {{kind}}"),),
+            steps=((1, "red"),),
         ),
     ),
 )

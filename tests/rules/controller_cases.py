@@ -132,6 +132,33 @@ CASES = (
         ((30, None),),
     ),
     Case(
+        "HoldfastMissingRights",
+        "a right is taken away and given back",
+        {
+            'holdfast_missing_rights{verb="patch_status",kind="BatchJob"}': "0x9 1x14 0x9",
+            'holdfast_missing_rights{verb="create",kind="Job"}': "0x40",
+        },
+        (
+            (9, None),
+            (14, None),
+            (
+                16,
+                Ring(
+                    "h:9400 may not patch_status BatchJob for 5 minutes: what needs it stands still, running jobs go "
+                    "on.",
+                    {"verb": "patch_status", "kind": "BatchJob"},
+                ),
+            ),
+            (26, None),
+        ),
+    ),
+    Case(
+        "HoldfastMissingRights",
+        "a role is replaced",
+        {'holdfast_missing_rights{verb="patch_status",kind="BatchJob"}': "0x9 1x3 0x20"},
+        ((11, None), (20, None)),
+    ),
+    Case(
         "HoldfastDiskFull",
         "less than the limit for a while",
         {
