@@ -100,9 +100,14 @@ class WorldMachine(WorldDriver):
     @rule(pick=PICK, action=st.sampled_from(["Restart", "Resume", "Fail"]))
     @precondition(has_jobs)
     def answer(self, pick: int, action: str) -> None:
-        """A person who looked: they decide about what they know to be over, and stay with it."""
+        """A person who looked: they decide about what they know to be over, and stay with it.
+
+        Not about a job that has ended: it asks nothing, but a status that is wiped later would find Restart asked for.
+        """
         job = self._pick(pick)
-        if job is not None and job.status.attempt is not None and self._proved_over(job):
+        if job is None or step.finished(job.status):
+            return
+        if job.status.attempt is not None and self._proved_over(job):
             if job.spec.decision is not None and job.spec.decision.attempt == job.status.attempt.number:
                 return
             answer = {"attempt": job.status.attempt.number, "action": action}
