@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.installed import users_jobs
+from tests.cluster.kills.project import serving
 from tests.cluster.kills.storm import DRAIN_SECONDS, Storm
 from tests.cluster.release import CHART, NAME, NAMESPACE, Release
 
@@ -51,8 +52,9 @@ def _volume(path: Path) -> list[dict[str, Any]]:
 
 def weather(installed: Release, shared: Path, seconds: float, capsys: pytest.CaptureFixture[str]) -> None:
     installed.settled()
-    with users_jobs(installed.cluster) as jobs:
-        storm = Storm(installed, jobs, shared, SEED)
+    remote = shared / f"remote-{SEED}-{seconds:.0f}"
+    with users_jobs(installed.cluster) as jobs, serving(remote, installed.node.host_address) as project:
+        storm = Storm(installed, jobs, shared, project, SEED)
         with capsys.disabled():
             print(f"\nkills: seed {SEED}", file=sys.stderr, flush=True)
         violations = storm.run(seconds)
@@ -69,7 +71,8 @@ def weather(installed: Release, shared: Path, seconds: float, capsys: pytest.Cap
 
 @pytest.mark.timeout(SHORT_SECONDS + REST_SECONDS)
 def test_a_minute_of_kills(installed: Release, shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """2.3, 2.6, 3.7, 4.2, 10.5: never two attempts of a job, none lost, each end and output as the command had it."""
+    """2.3, 2.6, 3.7, 4.2, 5.3, 5.4, 10.5: never two attempts of a job, none lost, each end and output as the command
+    had it; never two that have the repository alone, each in the commit that is recorded."""
     weather(installed, shared, SHORT_SECONDS, capsys)
 
 

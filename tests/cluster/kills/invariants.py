@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.kills.cases import Execution, Work, executions
+from tests.cluster.kills.cases import Execution, Work, executions, workspaces
 from tests.crash import invariants as of_every_job
 
 Object = dict[str, Any]
@@ -74,6 +74,36 @@ def _output(work: Work, status: Object, ran: list[Execution], kept: Path, spoile
 def _last(status: Object) -> int:
     number: int = status["attempt"]["number"]
     return number
+
+
+def workspace(work: Work, status: Object, ledger: Path, contents: Mapping[str, str]) -> Iterator[str]:
+    """Requirement 5.3: the workspace is of the commit that is recorded, and each attempt with one had it anew.
+
+    Args:
+        contents: of COMMIT_FILE, by commit.
+    """
+    found = workspaces(ledger)
+    for attempt, text in found:
+        if text not in contents.values():
+            yield f"{work.name}: attempt {attempt} found {text!r}, which is in no commit"
+    number, commit = _last(status), (status.get("repository") or {}).get("commit", "")
+    last = [text for attempt, text in found if int(attempt.rpartition(".")[2]) == number]
+    if last and last != [contents.get(commit)]:
+        yield f"{work.name}: attempt {number} found commit {last}, recorded is {commit} ({contents.get(commit)})"
+    if status.get("phase") == "Succeeded" and not last:
+        yield f"{work.name}: attempt {number} succeeded without a workspace"
+
+
+def one_holder(ledgers: Mapping[str, list[Execution]]) -> Iterator[str]:
+    """Requirement 5.4: never two that have the repository alone, as the commands themselves saw it.
+
+    Args:
+        ledgers: of those jobs, by name.
+    """
+    ran = sorted(((one.since, one.until, one.attempt, name) for name, found in ledgers.items() for one in found))
+    for (_, until, attempt, name), (since, _, later, other) in itertools.pairwise(ran):
+        if since < until:
+            yield f"{name} ({attempt}) had the repository until {until}, {other} ({later}) since {since}"
 
 
 def concurrency(ledgers: list[list[Execution]], limit: int) -> Iterator[str]:

@@ -6,11 +6,13 @@ import random
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from tests.cluster.kills import invariants
 from tests.cluster.kills.cases import KINDS, Work, executions
+from tests.cluster.kills.project import Project
 from tests.cluster.kills.victims import NOT_NOW, Victims
 from tests.cluster.release import Release
 from tests.crash import invariants as of_every_job
@@ -21,6 +23,7 @@ from tests.integration.controller.jobs import Jobs, uid_of
 QUEUE = "storm"
 CONCURRENCY = 4
 UNFINISHED = 8  # jobs at once
+ALONE = 2  # of them that have the repository alone: one runs, one waits for its lock
 BETWEEN_KILLS = (0.5, 4.0)  # seconds
 ROUND_SECONDS = 0.5
 DRAIN_SECONDS = 240.0
@@ -32,12 +35,14 @@ class Storm:
 
     Args:
         directory: that Pods reach: it gets `ledgers`, and `output`, which is what the release keeps output in.
+        project: the repository of those that have it alone.
         seed: repeats the choices of an earlier run, not their timing.
     """
 
-    def __init__(self, release: Release, jobs: Jobs, directory: Path, seed: int) -> None:
+    def __init__(self, release: Release, jobs: Jobs, directory: Path, project: Project, seed: int) -> None:
         self._release = release
         self._jobs = jobs
+        self._project = project
         self._ledgers, self._kept = directory / "ledgers", directory / "output"
         self._seed = seed
         self._random = random.Random(seed)
@@ -50,11 +55,13 @@ class Storm:
     def run(self, seconds: float) -> list[str]:
         """Kill for so long, let everything end, and return what is violated."""
         self._jobs.queue(QUEUE, concurrency=CONCURRENCY)
+        self._project.declare(self._jobs)
         strikes, order = self._victims.strikes(), list[str]()
         end = time.monotonic() + seconds
         following = time.monotonic() + BETWEEN_KILLS[1]
         while time.monotonic() < end:
             self._round(submit=True)
+            self._project.move_sometimes(self._random)
             if time.monotonic() >= following:
                 order = order or self._random.sample(sorted(strikes), len(strikes))  # each as often as the others
                 name = order.pop()
@@ -78,7 +85,7 @@ class Storm:
                 self._facts.saw(job["metadata"]["name"], job)
                 self._cancel(job["metadata"]["name"])
             while submit and len(self._works) - len(self._facts.first_end) < UNFINISHED:
-                kind = self._random.choice(sorted(KINDS))
+                kind = self._random.choice(self._kinds())
                 work = Work(f"{kind}-{len(self._works)}", kind)
                 spec = work.spec(self._ledgers, QUEUE)
                 made = self._jobs.make("batchjobs", "BatchJob", work.name, spec=spec)
@@ -86,6 +93,11 @@ class Storm:
                 self._works.append(work)
         except AWAY:
             return
+
+    def _kinds(self) -> list[str]:
+        """Which the next job may be of; those that wait for the lock must not be all that there is."""
+        alone = [work for work in self._works if work.does.exclusive and work.name not in self._facts.first_end]
+        return sorted(name for name, kind in KINDS.items() if not kind.exclusive or len(alone) < ALONE)
 
     def _cancel(self, name: str) -> None:
         """What is to be canceled is canceled once it has run for a while."""
@@ -114,10 +126,21 @@ class Storm:
             status, ledger = jobs[work.name]["status"], self._ledgers / work.name
             found += invariants.check(work, status, ledger, self._kept, self._victims.deleted)
             found += [f"{work.name}: {text}" for text in of_every_job.unchanged(self._facts, work.name, status)]
+        found += self._check_repository(jobs)
         found += invariants.concurrency([executions(self._ledgers / work.name) for work in self._works], CONCURRENCY)
-        found += of_every_job.in_order([work.name for work in self._works], jobs, CONCURRENCY)
+        in_turn = [work.name for work in self._works if not work.does.exclusive]  # the others wait for the lock too
+        found += of_every_job.in_order(in_turn, jobs, CONCURRENCY)
         queue = eventually_sync(self._idle_queue, 30, "the queue is told to be empty")
         return found + of_every_job.slots(queue) + self._defects()
+
+    def _check_repository(self, jobs: dict[str, dict[str, Any]]) -> list[str]:
+        alone = [work for work in self._works if work.does.exclusive]
+        found = list(invariants.one_holder({work.name: executions(self._ledgers / work.name) for work in alone}))
+        for work in alone:
+            if work.name in jobs:
+                status, ledger = jobs[work.name]["status"], self._ledgers / work.name
+                found += invariants.workspace(work, status, ledger, self._project.contents)
+        return found
 
     def _pods_are_gone(self) -> bool:
         found = self._release.cluster.get("pods", f"--namespace={self._jobs.namespace}")["items"]
@@ -142,4 +165,7 @@ class Storm:
         """What was done."""
         kills = ", ".join(f"{count} of {name}" for name, count in sorted(self.struck.items()))
         ran = sum(len(executions(self._ledgers / work.name)) for work in self._works)
-        return f"seed {self._seed}: {len(self._works)} jobs, {ran} executions; killed: {kills}"
+        alone = [work for work in self._works if work.does.exclusive]
+        held = sum(len(executions(self._ledgers / work.name)) for work in alone)
+        jobs = f"{len(self._works)} jobs, {ran} executions; {len(alone)} and {held} of them had the repository alone"
+        return f"seed {self._seed}: {jobs}; {len(self._project.contents)} commits; killed: {kills}"
