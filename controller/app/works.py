@@ -89,6 +89,7 @@ def put_together(base: Foundation, api: Api, joined: Joined, previous: PreviousS
         Held(parts).wait,
     )
     intake = Intake(base.store, base.queue, base.scheduler, parts.writer)
+    parts.writer.on_late(intake.recorded_late)
     return Works(
         parts=parts,
         attempts=attempts,

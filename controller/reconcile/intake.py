@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from controller.api.batchjob import BatchJob
+from controller.api.kind import Kind
 from controller.executors.base import AttemptId
 from controller.kube.store import Store
 from controller.reconcile.index import attempt_key
@@ -31,6 +33,12 @@ class Intake:
         """Something about an attempt may have changed, as its executor says."""
         key = self._scheduler.owner(attempt.job_uid)
         self._queue.add(key if key is not None else attempt_key(attempt), HIGH)
+
+    def recorded_late(self, read: Kind) -> None:
+        """An attempt whose end was recorded by a write without an answer is let go of now, not by the next sweep."""
+        newest = read.status.attempt if isinstance(read, BatchJob) else None
+        if newest is not None and newest.state.over:
+            self._queue.add(attempt_key(AttemptId(read.metadata.uid, newest.number)), NORMAL)
 
     def look_at_attempts(self) -> None:
         """Without a wake-up: also at jobs with a slot that is not recorded yet, whose backoff may outgrow an outage."""

@@ -37,6 +37,11 @@ class StatusWriter:
         self._owner = owner
         self._in_flight: dict[Key, Model] = {}
         self._unanswered: dict[Key, tuple[Kind, Model, tuple[Line, ...]]] = {}
+        self._late: Callable[[Kind], None] = lambda _: None
+
+    def on_late(self, recorded_late: Callable[[Kind], None]) -> None:
+        """Have it called with what was recorded by a write whose answer never came: its pass did not act on it."""
+        self._late = recorded_late
 
     async def write(self, read: Recorded, status: Model, also: tuple[Line, ...] = ()) -> Recorded:
         """The object as it is recorded now; `read` itself where `status` says nothing new.
@@ -88,6 +93,7 @@ class StatusWriter:
         before = self._unanswered.pop(read.key, None)
         if before is not None and read.status == before[1] and read.metadata.uid == before[0].metadata.uid:
             self._tell(*before)
+            self._late(read)
 
     def is_echo(self, change: Change) -> bool:
         """Whether an event tells only what is being written at this moment: it often overtakes the answer."""

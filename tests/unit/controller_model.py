@@ -68,6 +68,7 @@ class Controller:
         self.parts = parts = _parts(world, self.boundary, loop, host_limit, metrics)
         self.store, self.queue, self.scheduler = parts.store, parts.queue, parts.scheduler
         self.intake = Intake(parts.store, parts.queue, parts.scheduler, parts.writer)
+        parts.writer.on_late(self.intake.recorded_late)
         self.ownerless = Ownerless(parts)
         jobs = CheckedJobs(parts, _no_repositories(parts), world)
         orphans = OrphanReconciler(parts, self.ownerless)

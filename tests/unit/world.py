@@ -60,6 +60,8 @@ class World:
         self.runs: dict[AttemptId, Run] = {}
         self.built: set[AttemptId] = set()  # run directories that ever were
         self.starts: Counter[AttemptId] = Counter()  # how often a command was let go
+        self.released: set[AttemptId] = set()
+        self.lost_answers = 0  # so many of the next status writes are done, and nobody is told
         self.queues_of: dict[str, str] = {}  # uid -> queue, also of what was deleted
         self.monotonic = 0.0
         self.clock_shift = 0.0
@@ -182,6 +184,7 @@ class World:
     def release(self, attempt: AttemptId, *, keep_record: bool) -> None:
         run = self.runs.get(attempt)
         assert run is None or run.over, f"{attempt} is removed while it is {run}"
+        self.released.add(attempt)
         if not keep_record:
             self.runs.pop(attempt, None)
 

@@ -13,7 +13,7 @@ from typing import Any
 from controller.decisions.observed import Observation
 from controller.executors.base import AttemptId, LaunchSpec, Usage
 from controller.kube.client import Listing
-from controller.kube.errors import Conflict, NotFound
+from controller.kube.errors import Conflict, NotFound, Unreachable
 from tests.unit.world import World
 
 
@@ -78,6 +78,9 @@ class WorldApi:
             raise Conflict("Conflict", name)
         answer = self._world.patch_status(kind, name, patch)
         self._boundary.cross()
+        if self._world.lost_answers:
+            self._world.lost_answers -= 1
+            raise Unreachable("Unreachable", "no answer")
         return answer
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str) -> None:
