@@ -21,7 +21,7 @@ from controller.app.kinds import listen
 from controller.app.leadership import candidacy, stand_by
 from controller.app.orphans import sweeper
 from controller.app.works import Works, now, put_together
-from controller.executors.process.executor import attempts_carried
+from controller.executors.process.strays import attempts_carried
 from controller.files.remote_calls import cancel_calls
 from controller.kube.client import Api
 from controller.kube.lease import Lease

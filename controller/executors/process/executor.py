@@ -20,10 +20,9 @@ from controller.decisions.observed import Evidence, Observation
 from controller.errors import Terminal, Transient
 from controller.executors.base import AttemptId, LaunchSpec, Usage
 from controller.executors.process import ending
-from controller.executors.process.contact import live_supervisors, raise_failure, request_stop, signal_supervisor
+from controller.executors.process.contact import live_supervisors, request_stop, signal_supervisor
 from controller.executors.process.environment import DEFAULT_PATH, attempt_record
 from controller.executors.process.observe import (
-    attempts_of_processes,
     live_processes,
     look,
     processes_left,
@@ -31,9 +30,9 @@ from controller.executors.process.observe import (
 )
 from controller.executors.process.records import RecordError, Stop
 from controller.executors.process.rundir import RunDir, is_attempt_name
-from controller.executors.process.starting import Launcher
+from controller.executors.process.strays import attempts_carried
+from controller.executors.process.supervision import Supervision
 from controller.executors.process.tree import proportional_bytes
-from controller.executors.process.wakeup import Heartbeats, PidfdWatch
 from controller.files.usage import disk_usage
 
 
@@ -62,17 +61,13 @@ class ProcessExecutor:
         self.sweep_seconds = sweep_seconds
         self._home: Literal["private", "user"] = home
         self._search_path = search_path
-        self._wakes: list[Callable[[AttemptId], None]] = []
-        self._watched = PidfdWatch[AttemptId](self._supervisor_ended)
-        self._failed_starts = PidfdWatch[AttemptId](lambda _: None)
-        self._heartbeats = Heartbeats[AttemptId]()
-        self._launcher = Launcher()
+        self._supervision = Supervision()
         self._begun: set[str] = set()  # attempts with processes, as far as we know, and not proved over
         os.makedirs(self._runs, mode=0o700, exist_ok=True)
 
     def subscribe(self, wake: Callable[[AttemptId], None]) -> None:
         """`wake` is called in the event loop's thread when a supervisor ended."""
-        self._wakes.append(wake)
+        self._supervision.subscribe(wake)
 
     async def observe(self, attempt: AttemptId) -> Observation:
         """Look at one attempt; what cannot be read is UNKNOWN with a message.
@@ -85,7 +80,7 @@ class ProcessExecutor:
         seen = look(run, self._state_id)
         observation = seen.observation
         try:
-            if observation.supervised and self._heartbeats.stands_still(attempt, run):
+            if observation.supervised and self._supervision.stands_still(attempt, run):
                 observation = replace(observation, supervised=False, message="its supervisor stands still")
             if seen.sync:
                 await asyncio.to_thread(run.make_exit_durable)
@@ -131,7 +126,7 @@ class ProcessExecutor:
             spec, run.path, self._state_id, time.time(), home=self._home, search_path=self._search_path
         )
         secrets = json.dumps(dict(spec.secret_env)).encode("ascii")
-        await self._supervise(spec.attempt, run, secrets + b"\n" + record.to_bytes())
+        await self._supervision.start(spec.attempt, run, secrets + b"\n" + record.to_bytes())
 
     async def stop(self, attempt: AttemptId, reason: str, grace_seconds: float) -> None:
         """Ask the supervisor to stop the whole tree; starts one where none runs. Nothing to do without a directory.
@@ -218,9 +213,9 @@ class ProcessExecutor:
         evidence = seen.observation.evidence
         needed = evidence is Evidence.ALIVE or seen.sweep or (evidence is Evidence.LAUNCHING and _has(run, "stop.json"))
         if seen.observation.supervised:
-            needed = self._kill_stale_supervisor(attempt, run)
+            needed = self._supervision.kill_stale(attempt, run)
         if needed:
-            await self._supervise(attempt, run, b"")
+            await self._supervision.start(attempt, run, b"")
         return needed
 
     async def quarantine(self, name: str, asked: str = "") -> str | None:
@@ -267,17 +262,14 @@ class ProcessExecutor:
             carried: what `attempts_carried` has found; None: it is asked here.
         """
         self._begun |= await attempts_carried() if carried is None else carried
-        known = self._watched.keys()
+        known = set(self._supervision.watched())
         attempts = [attempt for attempt in await self.list_attempts() if attempt not in known]
-        for attempt, pidfd in await asyncio.to_thread(live_supervisors, self._runs, attempts):
-            self._watched.add(attempt, pidfd, lambda: None)
-        return sorted(self._watched.keys(), key=str)
+        self._supervision.watch(await asyncio.to_thread(live_supervisors, self._runs, attempts))
+        return self._supervision.watched()
 
     def close(self) -> None:
         """Stop watching; supervisors and jobs go on."""
-        self._watched.close()
-        self._failed_starts.close()
-        self._launcher.close()
+        self._supervision.close()
 
     def _run(self, attempt: AttemptId) -> RunDir:
         try:
@@ -290,49 +282,6 @@ class ProcessExecutor:
             return sorted(os.listdir(self._runs))
         except OSError as error:
             raise Transient("StateDirectoryUnreadable", f"{self._runs}: {error.strerror}") from error
-
-    async def _supervise(self, attempt: AttemptId, run: RunDir, payload: bytes) -> None:
-        try:
-            started = await self._launcher.start(run.path, payload)
-        except OSError as error:
-            raise Transient("SupervisorNotStarted", f"{attempt}: {error.strerror or error}") from error
-        watch = self._watched
-        try:
-            await raise_failure(attempt, started)
-        except Transient:
-            watch = self._failed_starts  # who asked is told here: to be woken too would be a retry without backoff
-            raise
-        finally:
-            watch.add(attempt, started.pidfd, started.reap)
-
-    def _supervisor_ended(self, attempt: AttemptId) -> None:
-        self._heartbeats.forget(attempt)
-        for wake in self._wakes:
-            wake(attempt)
-
-    def _kill_stale_supervisor(self, attempt: AttemptId, run: RunDir) -> bool:
-        """True where the one that holds `lock` stood still and was killed."""
-        try:
-            if not self._heartbeats.stands_still(attempt, run):
-                return False
-            self._heartbeats.forget(attempt)
-            return signal_supervisor(run, signal.SIGKILL)
-        except OSError as error:
-            raise Transient("HeartbeatUnreadable", f"{run.path}: {error.strerror}") from error
-
-
-async def attempts_carried() -> set[str]:
-    """Attempts, of all executors of this host, that live processes carry as their marker.
-
-    A look at every process: it needs nothing of the cluster, so a start takes it while it waits for the first LIST.
-
-    Raises:
-        Transient: /proc cannot be read.
-    """
-    try:
-        return await asyncio.to_thread(attempts_of_processes)
-    except OSError as error:
-        raise Transient("ProcessesUnreadable", f"/proc: {error.strerror or error}") from error
 
 
 def _has(run: RunDir, name: str) -> bool:

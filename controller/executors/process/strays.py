@@ -7,13 +7,16 @@ is gone. A marker alone proves nothing: other state directories of this host hav
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from controller.errors import Transient
 from controller.executors.process.identity import Stat
+from controller.executors.process.observe import attempts_of_processes
 from controller.executors.process.rundir import is_attempt_name
 from controller.executors.process.stopping import kill_all
 from controller.executors.process.tree import Scope, environment, members, proportional_bytes, scan, signal_each
@@ -91,3 +94,17 @@ def _began_in(pid: int, carried: dict[str, str], directory: str) -> bool:
         except OSError:
             continue  # ended meanwhile, closed, or another user's
     return any(place.startswith(directory) for place in places)
+
+
+async def attempts_carried() -> set[str]:
+    """Attempts, of all executors of this host, that live processes carry as their marker.
+
+    A look at every process: it needs nothing of the cluster, so a start takes it while it waits for the first LIST.
+
+    Raises:
+        Transient: /proc cannot be read.
+    """
+    try:
+        return await asyncio.to_thread(attempts_of_processes)
+    except OSError as error:
+        raise Transient("ProcessesUnreadable", f"/proc: {error.strerror or error}") from error

@@ -21,19 +21,16 @@ from controller.api.keys import Key
 from controller.api.kind import Kind
 from controller.api.kinds import DECLARED
 from controller.api.restored import CONDITION, RESTORED, RESTORING
-from controller.decisions import status as step
 from controller.decisions.inputs import Host
-from controller.decisions.observed import Observation
-from controller.decisions.restore import ORDERED, Source, job_status, known_of, old_sequence, sequences
+from controller.decisions.restore import ORDERED, Source, old_sequence, sequences
 from controller.errors import HoldfastError, Terminal
-from controller.executors.process.observe import look
-from controller.executors.process.rundir import RunDir, is_attempt_name
 from controller.kube.client import Api
 from controller.kube.errors import AlreadyExists, NotServed
 from controller.reconcile.merge import difference
 from controller.recovery.archive import read
 from controller.recovery.archive.manifest import Manifest
 from controller.recovery.restore import rules
+from controller.recovery.restore.here import Here
 from controller.recovery.restore.report import Outcome, Report
 
 Object = dict[str, Any]
@@ -76,6 +73,7 @@ class Restore:
         self._options = options
         self._say = say
         self._source = Source(manifest.id, manifest.taken_at)
+        self._here = Here(options.runs, options.host, self._source)
         self._there: dict[Key, Object] = {}
         self._uids: dict[str, str] = {}  # old -> new, of what this archive brought
         self._sequences: Mapping[str, int] = {}
@@ -187,7 +185,7 @@ class Restore:
 
     async def _create(self, kind: str, item: Object) -> Object | None:
         """The created object; None where another one came in between."""
-        attempt = self._attempt_here(item)[0] if kind == "BatchJob" else None
+        attempt = self._here.attempt(item)[0] if kind == "BatchJob" else None
         wanted = rules.body(kind, item, self._source, self._uids, attempt)
         try:
             return await self._api.create(kind, wanted["metadata"]["namespace"], wanted)
@@ -208,28 +206,8 @@ class Restore:
     def _count(self, kind: str, item: Object, outcome: Outcome, model: Kind) -> None:
         self.report.count(kind, outcome)
         if isinstance(model, BatchJob) and not rules.finished(item):
-            self._name_unfinished(item, model)
-
-    def _name_unfinished(self, item: Object, job: BatchJob) -> None:
-        """Say what becomes of a job that had not finished, and what is known of it: nobody has to look it up."""
-        active = rules.active_attempt(item)
-        found = self._attempt_here(item)[1] if active is not None else None
-        if active is None or found is None:
-            missing = "; its run directory is not here" if active is not None else ""
-            self.report.suspended[_name(item)] = known_of(job) + missing
-            return
-        uid, now = item["metadata"]["uid"], datetime.now(UTC)
-        if step.finished(status := job_status(job, uid, 0, self._source, found, self._options.host, now)):
-            self.report.ended[_name(item)] = f"its attempt {active} has ended since: {status.phase}"
-            return
-        self.report.suspended[_name(item)] = rules.shown(active, found)
-
-    def _attempt_here(self, item: Object) -> tuple[str | None, Observation | None]:
-        """The active attempt and what its run directory shows, where that is on this machine."""
-        name = rules.active_attempt(item)
-        if name is None or not is_attempt_name(name) or not (self._options.runs / name).is_dir():
-            return None, None
-        return name, look(RunDir.of(str(self._options.runs), name), self._options.host.state_id).observation
+            ended, text = self._here.becomes(item, model)
+            (self.report.ended if ended else self.report.suspended)[_name(item)] = text
 
     # --- an object of that name is there
 
@@ -240,7 +218,7 @@ class Restore:
         if why := rules.irreplaceable(kind, there):
             return self.report.count(kind, Outcome.KEPT, _name(item), why)
         if not self._options.dry_run:
-            attempt = self._attempt_here(item)[0] if kind == "BatchJob" else None
+            attempt = self._here.attempt(item)[0] if kind == "BatchJob" else None
             wanted = rules.body(kind, item, self._source, self._uids, attempt)
             meta = {name: wanted["metadata"][name] for name in ("labels", "annotations")}
             meta["resourceVersion"] = there["metadata"]["resourceVersion"]
@@ -292,10 +270,8 @@ class Restore:
         if why := rules.irreplaceable(kind, there):
             self.report.count(kind, Outcome.KEPT, _name(item), why)
             return
-        now, meta = datetime.now(UTC), there["metadata"]
-        job, sequence = BatchJob.model_validate(item), self._sequences[old]
-        found = self._attempt_here(item)[1]
-        status = job_status(job, meta["uid"], sequence, self._source, found, self._options.host, now).to_json()
+        meta = there["metadata"]
+        status = self._here.status(item, meta["uid"], self._sequences[old])
         patch = difference(there.get("status") or {}, status)
         await self._api.patch_status(*_key(kind, item), meta["uid"], meta["resourceVersion"], patch)
 
