@@ -73,7 +73,7 @@ def connect(node: Node, pid: int) -> None:
 def cover(node: Node, pid: int) -> None:
     """Put private directories and files over those of the machine, seen by this node only."""
     script = ["set -eu"]
-    for path in _foreign_mounts(node):
+    for path in _foreign_mounts(node, pid):
         script.append(f"umount -l '{path}'")  # a copy here would keep a disk of somebody else busy
     for path, name in COVERED.items():
         private = node.private / name
@@ -88,11 +88,14 @@ def cover(node: Node, pid: int) -> None:
     run([*enter(pid, "mount"), "sh"], text="\n".join(script) + "\n")
 
 
-def _foreign_mounts(node: Node) -> list[str]:
-    """Mount points in the directory for temporary files that do not hold the node, deepest first."""
+def _foreign_mounts(node: Node, pid: int) -> list[str]:
+    """Mount points in the directory for temporary files that do not hold the node, deepest first.
+
+    As the holder sees them: on the machine others come and go, which must not stop this node.
+    """
     temporary = Path(tempfile.gettempdir()).resolve()
     found = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines():
         point = Path(line.split()[4].encode().decode("unicode_escape"))
         if temporary in point.parents and point != node.path and point not in node.path.parents:
             found.append(str(point))

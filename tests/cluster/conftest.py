@@ -13,7 +13,7 @@ from kubernetes.aio import client, config
 from tests.cluster.installed import installed, release
 from tests.cluster.namespaces import a_namespace
 from tests.cluster.pods import Pods
-from tests.cluster.running_node import Cluster
+from tests.cluster.running_node import PATIENT_SECONDS, Cluster
 
 __all__ = ["installed", "release"]
 
@@ -21,10 +21,12 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever writes a test here need not remember the marker."""
+    """Whoever writes a test here need not remember the marker, nor that the first test brings a node up."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.cluster)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(PATIENT_SECONDS))
 
 
 @pytest.fixture

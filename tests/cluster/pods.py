@@ -11,7 +11,7 @@ from hack.node.images import BUSYBOX
 from tests.cluster.running_node import Cluster
 from tests.eventually import eventually_sync
 
-END_SECONDS = 60.0
+END_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)

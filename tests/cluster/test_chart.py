@@ -16,13 +16,14 @@ from hack.node.images import BUSYBOX
 from tests.cluster.installed import users_jobs
 from tests.cluster.receiver import Receiver, receiving
 from tests.cluster.release import CHART, NAME, NAMESPACE, Call, Release
+from tests.cluster.running_node import PATIENT_SECONDS
 from tests.eventually import eventually_sync
 from tests.integration.controller.jobs import Jobs, uid_of
 from tests.integration.controller.sinks import SECRET
 from tests.integration.repositories.homes import Upstream
 from tests.integration.repositories.servers import Web, serve
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(PATIENT_SECONDS)
 
 POD = {"image": BUSYBOX, "imagePullPolicy": "Never"}
 LONG = "until [ -e /tmp/go ]; do sleep 0.2; done"
@@ -85,7 +86,7 @@ def let_go(release: Release, jobs: Jobs, name: str) -> None:
 
 def one_attempt(jobs: Jobs, name: str) -> None:
     """It ended well, and was never started a second time."""
-    status = jobs.finished(name, "Succeeded", timeout=60)["status"]
+    status = jobs.finished(name, "Succeeded")["status"]
     assert (status["attempt"]["number"], status.get("losses", 0), status.get("failures", 0)) == (1, 0, 0)
 
 
@@ -110,7 +111,7 @@ def takes_over(release: Release, jobs: Jobs, before: str, name: str) -> None:
     eventually_sync(lambda: release.leader() not in ("", before), TAKE_OVER_SECONDS, "another one leads")
     print(f"another one led after {time.monotonic() - began:.1f} s")
     start(jobs, f"after-{name}")
-    jobs.finished(f"after-{name}", "Succeeded", timeout=60)
+    jobs.finished(f"after-{name}", "Succeeded")
     let_go(release, jobs, name)
     one_attempt(jobs, name)
     release.settled()
@@ -151,11 +152,11 @@ def test_upgrade_and_rollback_with_a_job_running(installed: Release, jobs: Jobs,
     installed.settled()
     assert not before & set(installed.pods()), "the new version's Pods"
     start(jobs, "upgraded")
-    jobs.finished("upgraded", "Succeeded", timeout=60)
+    jobs.finished("upgraded", "Succeeded")
     installed.run("rollback", NAME, "1", "--wait", "--timeout=150s")
     installed.settled()
     start(jobs, "rolled-back")
-    jobs.finished("rolled-back", "Succeeded", timeout=60)
+    jobs.finished("rolled-back", "Succeeded")
     let_go(installed, jobs, "through")
     one_attempt(jobs, "through")
 
@@ -185,21 +186,21 @@ def exercise(release: Release, jobs: Jobs, receiver: Receiver) -> None:
     jobs.secret("signing", key=SECRET)
     hook = {"name": "done", "url": f"{receiver.url}/hook", "secretRef": {"name": "signing", "key": "key"}}
     start(jobs, "told", "exit 3", queue="line", callbacks=[hook])
-    jobs.finished("told", "Failed", timeout=60)
-    eventually_sync(lambda: receiver.posted, 60, "the callback arrived")
+    jobs.finished("told", "Failed")
+    eventually_sync(lambda: receiver.posted, 120, "the callback arrived")
     start(jobs, "stopped", "sleep 1000")
     jobs.running("stopped")
     jobs.patch("stopped", {"cancel": True})
-    jobs.finished("stopped", "Canceled", timeout=60)
+    jobs.finished("stopped", "Canceled")
     start(jobs, "stuck", pod={**POD, "image": "holdfast.local/none:1"})
-    jobs.phase("stuck", "Starting", timeout=60, reason="ImagePull")
+    jobs.phase("stuck", "Starting", reason="ImagePull")
     jobs.patch("stuck", {"cancel": True})
     jobs.make("repositories", "Repository", "project", spec={"url": f"{receiver.url}/project.git"})
     became(jobs, "repositories", "project", "Ready")
     start(jobs, "on-a-repository", "cat README", repository={"name": "project"})
-    jobs.finished("on-a-repository", "Succeeded", timeout=60)
+    jobs.finished("on-a-repository", "Succeeded")
     start(jobs, "short-lived", ttlAfterFinished="1s")
-    eventually_sync(lambda: not jobs.exists("short-lived"), 60, "the job is removed")
+    eventually_sync(lambda: not jobs.exists("short-lived"), 120, "the job is removed")
     for name in ("one", "two"):
         jobs.make("snapshots", "Snapshot", name, spec={})
         became(jobs, "snapshots", name, "Complete")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import textwrap
 
-import pytest
-
 from tests.cluster.pods import Pods
 
 RESTRICTED = {
@@ -54,7 +52,6 @@ def test_the_entrypoint_is_the_controller(pods: Pods, operator_image: str) -> No
     assert "Run the controller until SIGTERM" in ended.output
 
 
-@pytest.mark.timeout(180)
 def test_a_pod_reaches_the_api_server_with_the_rights_of_its_account(pods: Pods, operator_image: str) -> None:
     """10.0.0.1:443 leads to the API server, whose certificate is trusted; what the account may not is 403, not 401."""
     ended = pods.run("python3", "-c", ASK, image=operator_image, container={"securityContext": RESTRICTED})

@@ -21,7 +21,8 @@ from tests.cluster.release import CHART, NAME, NAMESPACE, Release
 SHORT_SECONDS = 60.0
 LONG_SECONDS = float(os.environ.get("HOLDFAST_SOAK_SECONDS", "600"))
 SEED = int(os.environ.get("HOLDFAST_SOAK_SEED", "0")) or random.randrange(1, 10**6)
-REST_SECONDS = DRAIN_SECONDS + 600  # until all is settled, on a busy machine
+# Longer than all waits together, those of node and release included: the one that fails is to say why.
+REST_SECONDS = DRAIN_SECONDS + 1500
 
 
 @pytest.fixture(scope="module")

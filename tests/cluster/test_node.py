@@ -46,7 +46,7 @@ def test_a_job_runs_and_its_log_is_read_through_the_api_server(
 ) -> None:
     """Requirement 4: an attempt is a batch/v1 Job whose output is read through the API."""
     cluster.apply(JOB, namespace=namespace)
-    kubectl("wait", "--for=condition=Complete", "job/greeting", "--timeout=60s", timeout=70)
+    kubectl("wait", "--for=condition=Complete", "job/greeting", "--timeout=120s", timeout=150)
     assert kubectl("logs", "job/greeting").stdout.startswith("hello from greeting-")
 
 

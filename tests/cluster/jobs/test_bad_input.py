@@ -38,16 +38,16 @@ def test_larger_than_any_node(controller: RunningController, jobs: Jobs, kubectl
     assert running is not None and "Insufficient memory" in running["message"]
     jobs.patch("large", {"cancel": True})
     jobs.finished("large", "Canceled")
-    eventually_sync(lambda: not pods_of(kubectl, uid), 60, "the Pod is gone")
+    eventually_sync(lambda: not pods_of(kubectl, uid), 120, "the Pod is gone")
 
 
 def test_quota(controller: RunningController, jobs: Jobs, kubectl: Kubectl) -> None:
     """Bad input: a quota that is used up holds it back, is told, and it goes on when there is room."""
     kubectl("create", "quota", "none", "--hard=pods=0")
     run(jobs, "held", "true")
-    jobs.phase("held", "Starting", reason="QuotaExceeded", timeout=90)
+    jobs.phase("held", "Starting", reason="QuotaExceeded")
     kubectl("delete", "quota", "none")
-    jobs.finished("held", "Succeeded", timeout=110)
+    jobs.finished("held", "Succeeded")
 
 
 def test_an_outside_queue_holds_it(controller: RunningController, jobs: Jobs, kubectl: Kubectl) -> None:
@@ -71,7 +71,7 @@ def test_an_outside_queue_limits_in_place_of_the_jobqueue(
     team.install()
     jobs.queue("one", concurrency=1)
     uid = run(jobs, "holds", LONG, queue="one")
-    jobs.running("holds", 90)
+    jobs.running("holds")
     named = {"pod": {"labels": {"kueue.x-k8s.io/queue-name": "team"}}, "queue": "one"}
     for name in ("first", "second"):
         run(jobs, name, "echo let go", **named)
@@ -81,11 +81,11 @@ def test_an_outside_queue_limits_in_place_of_the_jobqueue(
     assert team.held() == {"first": "team", "second": "team"}
     for name in ("second", "first"):
         team.let_go(name)
-        jobs.finished(name, "Succeeded", timeout=90)
+        jobs.finished(name, "Succeeded")
     assert jobs.phase("next", "Queued")["status"].get("attempt") is None
     assert jobs.get("holds")["status"]["phase"] == "Running" and len(pods_of(kubectl, uid)) == 1
     jobs.patch("holds", {"cancel": True})
-    jobs.finished("next", "Succeeded", timeout=90)
+    jobs.finished("next", "Succeeded")
     team.remove()
 
 

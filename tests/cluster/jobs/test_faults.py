@@ -39,7 +39,7 @@ def test_the_job_is_deleted_by_hand(controller: RunningController, jobs: Jobs, k
     uid = run(jobs, "deleted", FIRST_IS_LONG)
     jobs.running("deleted")
     kubectl("delete", "jobs", f"--selector=holdfast.dev/job-uid={uid}")
-    job = jobs.finished("deleted", "Succeeded", timeout=110)
+    job = jobs.finished("deleted", "Succeeded")
     assert (attempt_of(job)["number"], job["status"]["losses"], job["status"].get("failures", 0)) == (2, 1, 0)
 
 
@@ -48,7 +48,7 @@ def test_the_pod_is_deleted_by_hand(controller: RunningController, jobs: Jobs, k
     uid = run(jobs, "robbed", FIRST_IS_LONG)
     jobs.running("robbed")
     kubectl("delete", "pods", f"--selector=holdfast.dev/job-uid={uid}", "--wait=false")
-    job = jobs.finished("robbed", "Succeeded", timeout=110)
+    job = jobs.finished("robbed", "Succeeded")
     assert (attempt_of(job)["number"], job["status"]["losses"], job["status"].get("failures", 0)) == (2, 1, 0)
     lost = job["status"]["history"][0]
     assert (lost["state"], lost["reason"]) == ("Lost", "PodDeleted")
@@ -62,7 +62,7 @@ def test_evicted(controller: RunningController, jobs: Jobs, kubectl: Kubectl) ->
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name["name"]}}
     path = f"/api/v1/namespaces/{jobs.namespace}/pods/{name['name']}/eviction"
     assert jobs.http.post(path, json=eviction).is_success
-    job = jobs.finished("evicted", "Succeeded", timeout=110)
+    job = jobs.finished("evicted", "Succeeded")
     assert [old["reason"] for old in job["status"]["history"]] == ["Evicted"]
     assert job["status"]["losses"] == 1
 
@@ -72,6 +72,6 @@ def test_the_batchjob_is_deleted(controller: RunningController, jobs: Jobs, kube
     uid = run(jobs, "dropped", LONG)
     printed(controller, uid, b"begun")
     jobs.delete("dropped")
-    eventually_sync(lambda: not pods_of(kubectl, uid), 60, "the Pod is gone")
+    eventually_sync(lambda: not pods_of(kubectl, uid), 120, "the Pod is gone")
     eventually_sync(lambda: not kept(controller, uid), 60, "its output is gone")
     assert not json.loads(kubectl("get", "jobs", "--output=json").stdout)["items"]

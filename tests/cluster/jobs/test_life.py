@@ -19,7 +19,7 @@ def test_success_and_its_output_after_the_pod(controller: RunningController, job
     attempt = attempt_of(job)
     assert (attempt["executor"], attempt["exitCode"], attempt["reason"]) == ("Pod", 0, "Succeeded")
     assert attempt["startedAt"] and attempt["stateId"] == ""
-    eventually_sync(lambda: not pods_of(kubectl, uid), 60, "the Pod is gone")
+    eventually_sync(lambda: not pods_of(kubectl, uid), 120, "the Pod is gone")
     assert kept(controller, uid) == b"out\nerr\n"
     assert job["status"]["output"]["location"].endswith(f"/{uid}.1/output.log")
     owners = json.loads(kubectl("get", "jobs", "--output=json").stdout)["items"][0]["metadata"]["ownerReferences"]
@@ -91,7 +91,7 @@ def test_environment_by_reference(controller: RunningController, jobs: Jobs, kub
     jobs.phase("reader", "Starting", reason="EnvironmentNotFound")
     jobs.config_map("settings", A="b")
     jobs.secret("keys", token="hunter2-7c")
-    jobs.finished("reader", "Succeeded", timeout=110)
+    jobs.finished("reader", "Succeeded")
     printed(controller, uid, b"$(TOKEN) $$|b|")
     everything = kubectl("get", "jobs,events,batchjobs", "--output=json").stdout
     assert "hunter2-7c" not in everything and "hunter2-7c" not in controller.log.read_text()
@@ -105,7 +105,7 @@ def test_logs(controller: RunningController, jobs: Jobs, cluster: Cluster, kubec
     expected = b"line 1\nline 2\nline 3\nline 4\nline 5\nend"
     assert (following.returncode, output) == (0, expected), errors
     jobs.finished("told", "Succeeded")
-    eventually_sync(lambda: not pods_of(kubectl, uid), 60, "the Pod is gone")
+    eventually_sync(lambda: not pods_of(kubectl, uid), 120, "the Pod is gone")
     again = holdfast(cluster, jobs, "logs", "--tail", "2", "told")
     assert again.communicate(timeout=60)[0] == b"line 5\nend"
 
@@ -114,7 +114,7 @@ def test_writes_of_a_plain_job(controller: RunningController, jobs: Jobs, kubect
     """10.1, issue 7 "Speed": what the controller writes for one job, Events apart."""
     uid = run(jobs, "plain", "sleep 1")
     jobs.finished("plain", "Succeeded")
-    eventually_sync(lambda: not pods_of(kubectl, uid), 60, "the Pod is gone")
+    eventually_sync(lambda: not pods_of(kubectl, uid), 120, "the Pod is gone")
     writes = [
         (entry["verb"], entry["objectRef"]["resource"])
         for entry in map(json.loads, node.audit_log.read_text().splitlines())

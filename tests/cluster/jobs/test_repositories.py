@@ -17,8 +17,6 @@ from tests.integration.controller.running_controller import RunningController
 from tests.integration.repositories.homes import Upstream
 from tests.integration.repositories.servers import Web, sshd
 
-pytestmark = pytest.mark.timeout(300)
-
 LOOK = """
 echo commit $(git rev-parse HEAD) on $(git symbolic-ref --short HEAD) in $(pwd) with $(cat file)
 echo $HOLDFAST_REPOSITORY $HOLDFAST_WORKSPACE token $HOLDFAST_LOCK_TOKEN
@@ -99,7 +97,7 @@ def test_the_controller_is_killed_in_the_middle(
     assert attempt_of(follower)["startedAt"] >= attempt_of(job)["finishedAt"]
     printed(controller, waits, f"at {follower['status']['repository']['commit']}\n".encode())
     selector = f"--selector=holdfast.dev/job-uid={uid}"
-    eventually_sync(lambda: not pods_of(kubectl, uid), 60, "the Pod is gone")
+    eventually_sync(lambda: not pods_of(kubectl, uid), 120, "the Pod is gone")
     assert len(json.loads(kubectl("get", "jobs", selector, "--output=json").stdout)["items"]) == 1
 
 

@@ -44,7 +44,7 @@ def pods_of(kubectl: Kubectl, uid: str) -> list[dict[str, Any]]:
 
 
 def printed(controller: RunningController, uid: str, text: bytes, number: int = 1) -> None:
-    eventually_sync(lambda: text in kept(controller, uid, number), 60, f"output {text!r}")
+    eventually_sync(lambda: text in kept(controller, uid, number), 120, f"output {text!r}")
 
 
 def holdfast(cluster: Cluster, jobs: Jobs, *arguments: str) -> subprocess.Popen[bytes]:

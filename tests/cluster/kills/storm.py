@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ ALONE = 2  # of them that have the repository alone: one runs, one waits for its
 BETWEEN_KILLS = (0.5, 4.0)  # seconds
 ROUND_SECONDS = 0.5
 DRAIN_SECONDS = 240.0
+PODS_SECONDS = 120.0
 AWAY = (httpx.TransportError, AssertionError)  # the API server is away or starts: a user tries again
 
 
@@ -53,7 +55,7 @@ class Storm:
         self.struck: Counter[str] = Counter()
 
     def run(self, seconds: float) -> list[str]:
-        """Kill for so long, let everything end, and return what is violated."""
+        """Kill for so long, let everything end, and return what is violated; a wait in vain is one thing of many."""
         self._jobs.queue(QUEUE, concurrency=CONCURRENCY)
         self._project.declare(self._jobs)
         strikes, order = self._victims.strikes(), list[str]()
@@ -69,8 +71,14 @@ class Storm:
                     self.struck[name] += 1
                 following = time.monotonic() + self._random.uniform(*BETWEEN_KILLS)
             time.sleep(ROUND_SECONDS)
-        eventually_sync(self._all_ended, DRAIN_SECONDS, f"all jobs have ended; seed {self._seed}")
-        return self._check()
+        return [
+            *_in_vain(lambda: eventually_sync(self._all_ended, DRAIN_SECONDS, "all jobs have ended")),
+            *_in_vain(self._release.settled),
+            *_in_vain(
+                lambda: eventually_sync(self._pods_are_gone, PODS_SECONDS, "the Pods of ended attempts are gone")
+            ),
+            *self._check(),
+        ]
 
     def _strike(self, strike: object) -> bool:
         assert callable(strike)
@@ -95,8 +103,10 @@ class Storm:
             return
 
     def _kinds(self) -> list[str]:
-        """Which the next job may be of; those that wait for the lock must not be all that there is."""
+        """Which the next job may be of: one has the repository at any time, and they are never all that there is."""
         alone = [work for work in self._works if work.does.exclusive and work.name not in self._facts.first_end]
+        if not alone:
+            return sorted(name for name, kind in KINDS.items() if kind.exclusive)
         return sorted(name for name, kind in KINDS.items() if not kind.exclusive or len(alone) < ALONE)
 
     def _cancel(self, name: str) -> None:
@@ -115,14 +125,14 @@ class Storm:
         return True
 
     def _check(self) -> list[str]:
-        self._release.settled()
-        eventually_sync(self._pods_are_gone, 120, "the Pods of ended attempts are gone")
         jobs = {job["metadata"]["name"]: job for job in self._jobs.all()}
         found = list(self._facts.violations)
         for work in self._works:
             if work.name not in jobs:
                 found.append(f"{work.name}: the BatchJob is gone")
                 continue
+            if work.name not in self._facts.first_end:
+                continue  # told by the wait for it
             status, ledger = jobs[work.name]["status"], self._ledgers / work.name
             found += invariants.check(work, status, ledger, self._kept, self._victims.deleted)
             found += [f"{work.name}: {text}" for text in of_every_job.unchanged(self._facts, work.name, status)]
@@ -130,14 +140,14 @@ class Storm:
         found += invariants.concurrency([executions(self._ledgers / work.name) for work in self._works], CONCURRENCY)
         in_turn = [work.name for work in self._works if not work.does.exclusive]  # the others wait for the lock too
         found += of_every_job.in_order(in_turn, jobs, CONCURRENCY)
-        queue = eventually_sync(self._idle_queue, 30, "the queue is told to be empty")
-        return found + of_every_job.slots(queue) + self._defects()
+        found += _in_vain(lambda: eventually_sync(self._idle_queue, 30, "the queue is told to be empty"))
+        return found + self._defects()
 
     def _check_repository(self, jobs: dict[str, dict[str, Any]]) -> list[str]:
         alone = [work for work in self._works if work.does.exclusive]
         found = list(invariants.one_holder({work.name: executions(self._ledgers / work.name) for work in alone}))
         for work in alone:
-            if work.name in jobs:
+            if work.name in jobs and work.name in self._facts.first_end:
                 status, ledger = jobs[work.name]["status"], self._ledgers / work.name
                 found += invariants.workspace(work, status, ledger, self._project.contents)
         return found
@@ -148,10 +158,10 @@ class Storm:
         assert not names, names[:3]
         return True
 
-    def _idle_queue(self) -> dict[str, object]:
+    def _idle_queue(self) -> bool:
         queue = self._jobs.get(QUEUE, "jobqueues")
         assert not of_every_job.slots(queue), queue["status"]
-        return queue
+        return True
 
     def _defects(self) -> list[str]:
         """Style: anything that is not an error by reaction is a defect, and loud."""
@@ -169,3 +179,12 @@ class Storm:
         held = sum(len(executions(self._ledgers / work.name)) for work in alone)
         jobs = f"{len(self._works)} jobs, {ran} executions; {len(alone)} and {held} of them had the repository alone"
         return f"seed {self._seed}: {jobs}; {len(self._project.contents)} commits; killed: {kills}"
+
+
+def _in_vain(wait: Callable[[], object]) -> list[str]:
+    """What a wait says that came to its limit: everything else is to be told beside it."""
+    try:
+        wait()
+    except AssertionError as error:
+        return [str(error)]
+    return []

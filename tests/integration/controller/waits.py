@@ -8,7 +8,7 @@ from typing import TypeVar
 from tests.eventually import eventually_sync
 
 T = TypeVar("T")
-PATIENCE = 60.0  # seconds
+PATIENCE = 120.0  # seconds
 
 
 def soon(condition: Callable[[], T], what: str, timeout: float = PATIENCE) -> T:
