@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from controller.cli import places
 
+PROCESS = "Process"
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -25,7 +27,7 @@ def machine() -> Machine:
     """What the controller said when it started, else what it would take by itself."""
     try:
         told = json.loads((places.home() / "http.json").read_bytes())
-        return Machine(int(told["maxRunning"]), str(told["executor"]))
+        return Machine(int(told["maxRunning"]), str(told.get("executor", PROCESS)))  # an older one does not say where
     except (OSError, ValueError, KeyError, TypeError):
         from controller.settings import Settings
 
