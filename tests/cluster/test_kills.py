@@ -63,6 +63,7 @@ def weather(installed: Release, shared: Path, seconds: float, capsys: pytest.Cap
         print(
             f"\nkills: {storm.summary()}; {len(violations)} violations",
             *violations,
+            *(storm.timeline() if violations else ()),
             sep="\n",
             file=sys.stderr,
             flush=True,

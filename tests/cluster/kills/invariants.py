@@ -68,7 +68,7 @@ def _output(work: Work, status: Object, ran: list[Execution], kept: Path, spoile
             path = kept / one.attempt / "output.log"
             found = path.read_bytes() if path.exists() else b""
             if found != work.does.output:
-                yield f"output of {one.attempt} is {found!r}"
+                yield f"output of {one.attempt} is {found!r}; it ran from {one.since} to {one.until}"
 
 
 def _last(status: Object) -> int:

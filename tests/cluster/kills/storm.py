@@ -14,7 +14,7 @@ import httpx
 from tests.cluster.kills import invariants
 from tests.cluster.kills.cases import KINDS, Work, executions
 from tests.cluster.kills.project import Project
-from tests.cluster.kills.victims import NOT_NOW, Victims
+from tests.cluster.kills.victims import NOT_NOW, Strike, Victims
 from tests.cluster.release import Release
 from tests.crash import invariants as of_every_job
 from tests.crash.scenario import Facts
@@ -53,6 +53,7 @@ class Storm:
         self._canceled: set[str] = set()
         self._facts = Facts([], directory, self._ledgers, CONCURRENCY)
         self.struck: Counter[str] = Counter()
+        self._moments: list[str] = []
 
     def run(self, seconds: float) -> list[str]:
         """Kill for so long, let everything end, and return what is violated; a wait in vain is one thing of many."""
@@ -67,8 +68,9 @@ class Storm:
             if time.monotonic() >= following:
                 order = order or self._random.sample(sorted(strikes), len(strikes))  # each as often as the others
                 name = order.pop()
-                if self._strike(strikes[name]):
+                if what := self._strike(strikes[name]):
                     self.struck[name] += 1
+                    self._moments.append(f"{time.clock_gettime(time.CLOCK_BOOTTIME):.1f} {name}: {what}")
                 following = time.monotonic() + self._random.uniform(*BETWEEN_KILLS)
             time.sleep(ROUND_SECONDS)
         return [
@@ -80,12 +82,11 @@ class Storm:
             *self._check(),
         ]
 
-    def _strike(self, strike: object) -> bool:
-        assert callable(strike)
+    def _strike(self, strike: Strike) -> str:
         try:
-            return bool(strike())
+            return strike()
         except NOT_NOW:
-            return False
+            return ""
 
     def _round(self, *, submit: bool) -> None:
         try:
@@ -170,6 +171,10 @@ class Storm:
             for which in ([], ["--previous"]):
                 lines += self._release.kubectl("logs", pod, *which, check=False).stdout.splitlines()
         return [f"a controller: {line}" for line in lines if "Traceback" in line or '"defect' in line]
+
+    def timeline(self) -> list[str]:
+        """When what was killed, in the seconds since boot that the ledgers have: to judge a violation by."""
+        return [f"killed at {moment}" for moment in self._moments]
 
     def summary(self) -> str:
         """What was done."""
