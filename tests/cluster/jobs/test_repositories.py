@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from hack.node.layout import Node
 from tests.cluster.jobs.shop import TOKEN, start
 from tests.cluster.jobs.work import Kubectl, attempt_of, kept, pods_of, printed
