@@ -11,7 +11,7 @@ from controller.api.batchjob_status import HISTORY_LENGTH, AttemptState, BatchJo
 from controller.api.units import duration_seconds
 from controller.decisions import resume
 from controller.decisions import status as step
-from controller.decisions.ask import ask
+from controller.decisions.ask import ENDS_JOB, ask
 from controller.decisions.observed import Evidence, ExitRecord, Observation
 from controller.decisions.plan import Note
 
@@ -35,6 +35,10 @@ PERMANENT = frozenset(
         "LfsUnsupported",
     }
 )
+
+
+# What another attempt may follow.
+REPEATED = frozenset({AttemptState.LOST, AttemptState.FAILED, AttemptState.NEVER_STARTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,9 @@ def follow(
         new = resume.wish_again(new)
     number = new.attempt.number if new.attempt else 0
     text = f"attempt {number}: {found.message}"
+    if found.state in REPEATED and (answer := ended_by_person(job, number)):
+        end = _end(job, new, now, Phase.FAILED, found.reason, f"{text}; a person decided: {answer}")
+        return end[0].model_copy(update={"decided": number}), end[1]
     match found.state:
         case AttemptState.SUCCEEDED:
             return _end(job, new, now, Phase.SUCCEEDED, found.reason, text)
@@ -139,6 +146,14 @@ def follow(
             return _never_started(job, new, now, text)
         case _:
             return _failed(job, new.model_copy(update={"failures": new.failures + 1}), now, found, text)
+
+
+def ended_by_person(job: BatchJob, number: int) -> str:
+    """The standing answer that ended the job with attempt `number`, "" for none: it holds where its record was wiped."""
+    answer = job.spec.decision
+    if answer is None or answer.attempt != number or answer.action not in ENDS_JOB:
+        return ""
+    return answer.action.value
 
 
 def suspended(job: BatchJob, status: BatchJobStatus, now: datetime) -> BatchJobStatus:

@@ -13,7 +13,7 @@ from controller.decisions import status as step
 from controller.decisions.eta import wait_seconds
 from controller.decisions.inputs import Observed
 from controller.decisions.job import counters, decide, retry_left
-from controller.decisions.observed import Evidence
+from controller.decisions.observed import Evidence, Observation
 from controller.decisions.orphan import Owner, decide_orphan, is_over, too_many
 from controller.decisions.outcome import backoff_seconds
 from controller.decisions.plan import Delete, Launch, Plan, Release, Stop, Void
@@ -239,6 +239,18 @@ def test_a_decision_is_carried_out_once() -> None:
     new, _ = after(new, seen(GONE, known=(1, 2)))
     assert new.status.phase is Phase.WAITING and is_true(new.status.conditions, "NeedsDecision")
     assert after(new, seen(known=(1, 2)))[1].status is new.status
+
+
+@pytest.mark.parametrize("found", [GONE, never_started(), ended(7)])
+@pytest.mark.parametrize(
+    ("answer", "phase"), [("Fail", Phase.FAILED), ("Cleanup", Phase.FAILED), ("Restart", Phase.QUEUED)]
+)
+def test_an_answer_that_ended_the_job_holds_without_its_record(found: Observation, answer: str, phase: Phase) -> None:
+    """1.3, 3.5: the status was wiped, and what nothing was proved of can be read again: no other attempt follows."""
+    new, _ = after(job().decision(1, answer).retry(3).build(), seen(found, known=(1,)))
+    assert new.status.phase is phase
+    if phase is Phase.FAILED:
+        assert new.status.decided == 1 and f"a person decided: {answer}" in new.status.conditions[-1].message
 
 
 # --- run directories
