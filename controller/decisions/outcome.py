@@ -149,7 +149,7 @@ def follow(
 
 
 def ended_by_person(job: BatchJob, number: int) -> str:
-    """The standing answer that ended the job with attempt `number`, "" for none: it holds where its record was wiped."""
+    """The standing answer that ends the job with attempt `number`, also where its record was wiped; "" for none."""
     answer = job.spec.decision
     if answer is None or answer.attempt != number or answer.action not in ENDS_JOB:
         return ""

@@ -27,9 +27,9 @@ Starting
     exit 7 -> Failed +release
     ended, processes left -> Starting +stop
     never started -> Queued(NeverStarted) +release; cancel: Canceled +release; suspend: Suspended +release; \
-expired: Failed +release
+expired: Failed +release; fail: Failed(NeverStarted) +release
     not found -> Failed +release; cancel: Canceled +release; suspend: Suspended +release
-    gone / exit 143 Stopped -> Queued(Lost) +release
+    gone / exit 143 Stopped -> Queued(Lost) +release; fail: Failed(Lost) +release
     unknown -> Starting; restart: Queued(Lost) +void +stop; fail: Failed(Lost) +void +stop
 Running
     alive -> Running; cancel, suspend, expired: Stopping +stop
@@ -40,9 +40,9 @@ Running
     exit 7 -> Failed +release
     ended, processes left -> Running +stop
     never started -> Queued(NeverStarted) +release; cancel: Canceled +release; suspend: Suspended +release; \
-expired: Failed +release
+expired: Failed +release; fail: Failed(NeverStarted) +release
     not found -> Failed +release; cancel: Canceled +release; suspend: Suspended +release
-    gone / absent / exit 143 Stopped -> Queued(Lost) +release
+    gone / absent / exit 143 Stopped -> Queued(Lost) +release; fail: Failed(Lost) +release
     unknown -> Running; restart: Queued(Lost) +void +stop; fail: Failed(Lost) +void +stop
 Canceling
     alive / ended, processes left -> Stopping +stop
@@ -75,8 +75,8 @@ Evicting
     launching / launching, no supervisor -> Stopping +void
     exit 0 -> Succeeded +release
     exit 7 / exit 143 Stopped / not found -> Failed +release
-    never started -> Queued(NeverStarted) +release
-    gone / absent -> Queued(Lost) +release
+    never started -> Queued(NeverStarted) +release; fail: Failed(NeverStarted) +release
+    gone / absent -> Queued(Lost) +release; fail: Failed(Lost) +release
     unknown -> Stopping; restart: Queued(Lost) +void +stop; fail: Failed(Lost) +void +stop
 """
 
