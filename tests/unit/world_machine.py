@@ -190,7 +190,7 @@ class WorldDriver(RuleBasedStateMachine):
         for uid in new:
             queue = known[uid].spec.queue
             assert self._admits(queue), queue
-            limit = self._limit(queue)
+            limit = None if _outside(known[uid]) else self._limit(queue)  # which may have been lowered below what runs
             assert limit is None or by_queue[queue] <= limit, (queue, held)
         orders = [(self._order(known[uid]), known[uid].spec.queue) for uid in new if not _outside(known[uid])]
         for job in filter(self._startable, known.values()):
