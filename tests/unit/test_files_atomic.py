@@ -59,9 +59,17 @@ def test_a_hundred_concurrent_writers_never_show_a_mix(tmp_path: Path) -> None:
     """8.1: 100 processes write while one reads; each read is the whole content of one writer."""
     path = tmp_path / "file"
     write_atomic(path, content(0))
-    writers = [
-        in_child(lambda number=number: [write_atomic(path, content(number)) for _ in range(3)]) for number in range(100)
-    ]  # type: ignore[misc]
+    gate, opens = os.pipe()
+
+    def write(number: int) -> None:
+        os.close(opens)
+        os.read(gate, 1)  # its end, when all are there: none has ended before the first read
+        for _ in range(3):
+            write_atomic(path, content(number))
+
+    writers = [in_child(lambda number=number: write(number)) for number in range(100)]  # type: ignore[misc]
+    os.close(opens)
+    os.close(gate)
     seen = set()
     running = set(writers)
     while running:
