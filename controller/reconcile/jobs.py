@@ -16,36 +16,23 @@ from controller.api.keys import Key
 from controller.api.restored import RESTORED_ATTEMPT, restored_attempt
 from controller.decisions import status as step
 from controller.decisions.audited_acts import acted, taken_up
-from controller.decisions.executors import POD, chosen
+from controller.decisions.executors import POD
 from controller.decisions.inputs import LeftState, Observed
 from controller.decisions.job import decide, retry_left
 from controller.decisions.job_repository import awaits_lock
 from controller.decisions.observed import Observation
 from controller.decisions.orphan import is_over
-from controller.decisions.plan import (
-    Action,
-    Delete,
-    Fence,
-    Launch,
-    MakeWorkspace,
-    Plan,
-    Publish,
-    Release,
-    Stop,
-    StopPublishing,
-    Supervise,
-    Void,
-)
+from controller.decisions.plan import Delete, Launch, Plan, Release, Void
 from controller.errors import HoldfastError, Terminal, Waiting
 from controller.executors.base import AttemptId
 from controller.kube.events import EventType, Reference
 from controller.reconcile.census import Census
 from controller.reconcile.children import NameTaken
-from controller.reconcile.environment import Environment, resolve
+from controller.reconcile.environment import Environment
 from controller.reconcile.index import attempt_key
+from controller.reconcile.job_actions import JobActions
 from controller.reconcile.job_deliveries import JobDeliveries
 from controller.reconcile.job_repositories import JobRepositories
-from controller.reconcile.launch import launch_spec
 from controller.reconcile.orphans import tell_not_kept
 from controller.reconcile.parts import Parts
 from controller.reconcile.resumption import Resumption
@@ -76,6 +63,7 @@ class JobReconciler:
         self._resumption = resumption
         self._deliveries = deliveries
         self._repositories = repositories
+        self._actions = JobActions(parts, repositories, resumption)
         self._census = Census(parts.metrics)
         self._places = PlaceFinder(parts.api, parts.store, parts.scheduler, parts.events)
         self._memory: dict[str, _Memory] = {}
@@ -188,16 +176,10 @@ class JobReconciler:
             scheduler.hold_back(uid, 5.0)
             return None, ("RestoredAttemptRuns", alive)
         try:
-            return await self._environment(job), None
+            return await self._actions.environment(job), None
         except Waiting as missing:
             scheduler.hold_back(uid, missing.retry_after or 5.0)
             return None, (missing.reason, missing.message)
-
-    async def _environment(self, job: BatchJob) -> Environment:
-        """What the job names; nothing for a Pod, which refers to it: values of Secrets are not read for that one."""
-        newest = step.active(job.status)
-        where = newest.executor if newest is not None else chosen(job.spec, self._parts.host)
-        return Environment() if where == POD else await resolve(self._parts.api, job)
 
     async def _before_restore(self, job: BatchJob) -> str | None:
         """Why a restored job must not start again: its attempt of before still runs here, or may."""
@@ -259,14 +241,13 @@ class JobReconciler:
         for action in plan.actions:
             memory = self._memory.setdefault(job.metadata.uid, _Memory())
             try:
-                await self._do(job, action, environment)
+                await self._actions.do(job, action, environment)
             except HoldfastError as error:
                 self._parts.audit.say_once(acted(job, action, error))
                 number = 0 if isinstance(action, Delete) else action.number
                 memory.error = (number, error)
-                if isinstance(
-                    action, Release
-                ):  # the job is over: the attempt's own key goes on with what is left of it
+                if isinstance(action, Release):
+                    # The job is over: the attempt's own key goes on with what is left of it.
                     tell_not_kept(self._parts, job, error)
                     self._parts.queue.add_after(attempt_key(AttemptId(job.metadata.uid, number)), RELEASE_AGAIN_SECONDS)
                 if isinstance(error, Terminal) and isinstance(action, Launch):
@@ -277,53 +258,3 @@ class JobReconciler:
                 memory.error = None
                 self._parts.evictions.done(job.metadata.uid)
         return True
-
-    async def _do(self, job: BatchJob, action: Action, environment: Environment | None) -> None:
-        parts, uid = self._parts, job.metadata.uid
-        match action:
-            case Launch(number):
-                attempt = AttemptId(uid, number)
-                await self._launch(job, attempt, environment or await self._environment(job))
-            case Stop(number, reason, grace):
-                await parts.executor.stop(AttemptId(uid, number), reason, grace)
-            case Void(number, message):
-                parts.index.add(AttemptId(uid, number))
-                await parts.executor.void(AttemptId(uid, number), message)
-            case Supervise(number):
-                await parts.executor.ensure_supervised(AttemptId(uid, number))
-            case Release(number, keep_record):
-                await parts.executor.release(AttemptId(uid, number), keep_record)
-                await self._resumption.release(job, number)
-                if job.spec.repository is not None:
-                    await self._repositories.release(job, number)
-            case MakeWorkspace(number):
-                await self._repositories.make_workspace(job, number)
-            case Publish(number):
-                await self._repositories.publish(job, number)
-            case StopPublishing(number):
-                await self._repositories.stop_publishing(job, number)
-            case Fence(number, message):
-                await parts.executor.fence(AttemptId(uid, number), message)
-            case Delete():
-                await parts.api.delete(*job.key, uid)
-
-    async def _launch(self, job: BatchJob, attempt: AttemptId, environment: Environment) -> None:
-        parts = self._parts
-        if environment.skipped:
-            text = f"keys that are no names of variables were skipped: {', '.join(environment.skipped)}"
-            parts.events.record(Reference.to(job), "Warning", "EnvironmentSkipped", text)
-        parts.index.add(attempt)
-        result = "transient"
-        try:
-            with parts.metrics.launch_seconds.time():
-                spec = launch_spec(job, attempt, environment, parts.host)
-                spec = await self._resumption.complete(self._repositories.complete(spec, job), job)
-                await parts.executor.launch(spec)
-            result = "ok"
-        except Terminal:
-            result = "terminal"
-            raise
-        finally:
-            parts.metrics.launches.labels(result).inc()
-            if parts.scheduler.owner(attempt.job_uid) is None:  # deleted while it was launched
-                parts.scheduler.orphaned(attempt, (job.metadata.namespace, job.spec.queue))
