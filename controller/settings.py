@@ -48,6 +48,12 @@ class Settings(BaseSettings):
         description="Only objects of this namespace are worked on, and no right outside of it is needed; it has to be "
         "HOLDFAST_NAMESPACE too. Unset: all namespaces.",
     )
+    container: str = Field(
+        default="",
+        max_length=317,
+        description="Which container of which Pod this is, as UID/NAME; the chart sets it. What an earlier instance of "
+        "the same container ran is over then. Unset: not in a container that the kubelet starts again.",
+    )
     max_running: int | None = Field(
         default=None,
         ge=1,

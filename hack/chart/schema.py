@@ -15,6 +15,7 @@ OF_THE_CHART = frozenset(
         "cache",
         "kubeconfig",
         "namespace",
+        "container",
         "watch_namespace",
         "executors",
         "leader_election",

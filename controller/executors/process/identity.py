@@ -116,8 +116,9 @@ def pid_namespace() -> int:
 
 @cache
 def container() -> str:
-    """Which container of which Pod this is, whichever instance of it: the chart's HOLDFAST_CONTAINER; "" elsewhere.
+    """Which container of which Pod this is, whichever instance of it; "" elsewhere. A fact like `machine_id`.
 
+    From the environment itself, as settings.py describes it: nothing of ours is imported here.
     The kubelet starts a container again only when the instance before has ended, and with the first process of a PID
     namespace the kernel ends all others (pid_namespaces(7)). So what an earlier instance started is over.
     """
