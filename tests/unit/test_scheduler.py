@@ -2,87 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from controller.api.keys import Key
 from controller.executors.base import AttemptId
-from controller.kube.store import Store
 from controller.reconcile.first_pass import needs_a_look
-from controller.reconcile.index import AttemptIndex
-from controller.reconcile.scheduler import Scheduler
-from controller.reconcile.workqueue import WorkQueue
-from controller.telemetry.metrics import Metrics
-from tests.unit.builders import START, JobBuilder, job, outside, queue
-from tests.unit.world import VirtualLoop
-
-METRICS = Metrics("test")
-
-
-class Bench:
-    """A scheduler whose gate is open, told of objects as the watch tells of them; time moves only by `wait`."""
-
-    def __init__(self, host_limit: int = 8) -> None:
-        self.loop = VirtualLoop()
-        self.store = Store(METRICS, clock=self.loop.time)
-        self.queue = WorkQueue(clock=self.loop.time)
-        self.index = AttemptIndex()
-        self.index.load([])
-        self.scheduler = Scheduler(self.queue, self.index, host_limit)
-        self.store.listen(self.scheduler.observe)
-        self.version = 100
-        self.task = self.loop.create_task(self.scheduler.run())
-        self.call(lambda: self.scheduler.gate.wait_for(set()))
-
-    def close(self) -> None:
-        self.task.cancel()
-        self.loop.run_until_complete(asyncio.sleep(0))
-        self.loop.close()
-
-    def call(self, what: Callable[[], object]) -> None:
-        """Do `what` in the loop; cycles that it makes due run after it."""
-
-        async def body() -> None:
-            what()
-            for _ in range(4):
-                await asyncio.sleep(0)
-
-        self.loop.run_until_complete(body())
-
-    def wait(self, seconds: float) -> None:
-        self.loop.seconds += seconds
-        self.call(lambda: None)
-
-    def tell(self, *builders: JobBuilder, edited: bool = False) -> None:
-        def update() -> None:
-            for builder in builders:
-                self.version += 1
-                raw = builder.version(self.version).raw()
-                managers = [{"manager": "kubectl", "time": START.isoformat()}]
-                raw["metadata"] |= {"generation": 2 if edited else 1, "managedFields": managers}
-                raw["metadata"]["creationTimestamp"] = START.isoformat()
-                self.store.update("BatchJob", raw)
-
-        self.call(update)
-        self.wait(0.05)
-
-    def declare(self, name: str, concurrency: int | None = None, *, paused: bool = False) -> None:
-        self.version += 1
-        built = queue(name, concurrency, paused=paused, version=self.version)
-        self.call(lambda: self.store.update("JobQueue", {**built.to_json()}))
-        self.wait(0.05)
-
-    def delete(self, builder: JobBuilder) -> None:
-        self.version += 1
-        raw: dict[str, Any] = builder.version(self.version).raw()
-        self.call(lambda: self.store.delete("BatchJob", raw))
-        self.wait(0.05)
-
-    def granted(self, *names: str) -> list[str]:
-        return [name for name in names if self.scheduler.granted(f"uid-{name}")]
+from tests.unit.builders import JobBuilder, job
+from tests.unit.scheduler_bench import Bench
 
 
 @pytest.fixture
@@ -311,80 +239,3 @@ def test_what_a_restart_has_to_look_at() -> None:
         job().needs_decision().sequence(1),
     ]
     assert all(needs_a_look(builder.build()) for builder in busy)
-
-
-def test_an_outside_queue_limits_in_place_of_the_jobqueue(bench: Bench) -> None:
-    """Issue 7, item 3: concurrency does not hold it back, 0 neither; and it takes no slot of the others (2.3)."""
-    bench.declare("q", 1)
-    bench.tell(job("runs").queue("q").running(), outside("a").queue("q"), job("b").queue("q"), outside("c").queue("q"))
-    assert bench.granted("a", "b", "c") == ["a", "c"]
-    bench.tell(outside("a").queue("q").starting().in_outside_queue())
-    bench.tell(outside("c").queue("q").with_status(phase="Waiting").starting().in_outside_queue())
-    account = bench.scheduler.books.account(("default", "q"))
-    assert (account.held, account.outside) == ({"uid-runs"}, {"uid-a", "uid-c"})
-    assert bench.granted("b") == []
-    bench.tell(job("runs").queue("q").finished())
-    assert bench.granted("b") == ["b"]
-    bench.declare("none", 0)
-    bench.tell(outside("d").queue("none"), job("e").queue("none"))
-    assert bench.granted("d", "e") == ["d"]
-
-
-def test_the_hosts_limit_is_not_for_an_outside_queue() -> None:
-    """Issue 7, item 3: neither waits it for the host, nor the host for it."""
-    bench = Bench(host_limit=1)
-    bench.tell(outside("a"), outside("b"), job("c"), job("d"), outside("e"))
-    assert bench.granted("a", "b", "c", "d", "e") == ["a", "b", "c", "e"]
-    bench.tell(job("c").running())
-    assert bench.granted("d") == []
-    bench.close()
-
-
-def test_what_holds_back_a_job_of_an_outside_queue(bench: Bench) -> None:
-    """2.4, 7.4: a person's pause, a queue that is not there, backing off, and the gate; limits only are the other's."""
-    bench.declare("q", paused=True)
-    held = [outside("a").queue("q"), outside("b").queue("nowhere"), outside("c")]
-    bench.tell(held[0], held[1])
-    assert bench.granted("a", "b") == []
-    bench.declare("q")
-    assert bench.granted("a") == ["a"]
-    bench.call(lambda: bench.scheduler.gate.shut("DiskFull", "1 byte left"))
-    bench.tell(held[2])
-    assert bench.granted("c") == []
-    bench.call(lambda: bench.scheduler.gate.open("DiskFull"))
-    bench.wait(0.05)
-    assert bench.granted("c") == ["c"]
-    bench.call(lambda: bench.scheduler.hold_back("uid-c", 30))
-    bench.wait(0.05)
-    assert bench.granted("c") == []
-
-
-def test_a_grant_without_a_slot_does_not_become_one_with(bench: Bench) -> None:
-    """2.3: who takes the label away before its start is recorded waits for a slot, and the other way round."""
-    bench.declare("q", 1)
-    named, plain = outside("a").queue("q"), outside("a").queue("q").labeled()
-    bench.tell(job("runs").queue("q").running(), named)
-    assert bench.granted("a") == ["a"]
-    bench.tell(plain)
-    assert bench.granted("a") == []
-    bench.tell(named)
-    assert bench.granted("a") == ["a"]
-
-
-def test_a_label_that_comes_later_frees_no_slot(bench: Bench) -> None:
-    """2.3: what was started with a slot keeps it to its end."""
-    bench.declare("q", 1)
-    bench.tell(outside("a").queue("q").labeled().running())
-    bench.tell(outside("a").queue("q").running(), job("b").queue("q"))
-    assert bench.granted("b") == []
-
-
-def test_a_deleted_jobs_attempt_in_an_outside_queue_takes_no_slot(bench: Bench) -> None:
-    """7.6: it is looked at until it is over, beside the limits."""
-    bench.declare("default", 1)
-    bench.index.add(AttemptId("uid-a", 1))
-    bench.tell(outside("a").running().in_outside_queue())
-    bench.delete(outside("a").running().in_outside_queue())
-    bench.tell(job("b"))
-    assert bench.scheduler.holds(AttemptId("uid-a", 1)) and bench.scheduler.books.held_total == 0
-    assert bench.granted("b") == ["b"]

@@ -11,17 +11,14 @@ import contextlib
 from pathlib import Path
 
 from controller.repositories import refs
-from controller.repositories.names import check_ref, is_commit
 from controller.repositories.operations import git as calls
 from controller.repositories.operations.checkout import check_out, check_supported, name_refs, switch_to_branch
 from controller.repositories.operations.durable import put_in_place
-from controller.repositories.operations.failures import Failed
 from controller.repositories.operations.git import Secrets
 from controller.repositories.operations.mirror import FETCH_HEADS, FETCH_TAGS
 from controller.repositories.operations.outcome import Outcome
 from controller.repositories.operations.remote_checkout import fetch_commit, kept_checkout
 from controller.repositories.orders import Checkout
-from controller.repositories.results import Reason
 from controller.repositories.trees import making, remove_tree
 
 # As in a mirror: what the job pushed is not lost to its next push, and no object is pruned behind the checkout's back.
@@ -45,9 +42,6 @@ def checkout_from_origin(order: Checkout, secrets: Secrets) -> Outcome:
     Raises:
         Failed, BadName, OSError: there is no checkout then.
     """
-    check_ref(order.branch)
-    if not is_commit(order.commit):
-        raise Failed(Reason.REF_NOT_FOUND, f"{order.commit!r} is no commit id")
     if (kept := kept_checkout(order)) is not None:
         return kept
     origin, target = Path(order.origin), Path(order.target)

@@ -42,9 +42,6 @@ def checkout(order: Checkout, secrets: Secrets) -> Outcome:
     Raises:
         Failed, BadName, OSError: there is no checkout then.
     """
-    check_ref(order.branch)
-    if not is_commit(order.commit):
-        raise Failed(Reason.REF_NOT_FOUND, f"{order.commit!r} is no commit id")
     if (kept := kept_checkout(order)) is not None:
         return kept
     target = Path(order.target)
@@ -69,9 +66,12 @@ def kept_checkout(order: Checkout) -> Outcome | None:
     """The outcome where one that is kept beyond the Pod is there; None where it is to be made. git is not run in it.
 
     Raises:
-        Failed: the attempt goes on in one that is not there.
-        OSError: so too.
+        Failed: there is no such commit, or the attempt goes on in a checkout that is not there.
+        BadName, OSError: so too.
     """
+    check_ref(order.branch)
+    if not is_commit(order.commit):
+        raise Failed(Reason.REF_NOT_FOUND, f"{order.commit!r} is no commit id")
     target = Path(order.target)
     if order.kept:
         for name in filter(None, (target.name, Path(order.origin).name)):
