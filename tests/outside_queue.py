@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from controller.api.pod_use import QUEUE_LABEL
+from controller.api.outside import QUEUE_LABEL
 from tests.eventually import eventually_sync
 
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"

@@ -14,8 +14,6 @@ from controller.api.units import Quantity
 
 MAX_LABELS = 32
 RESERVED = ("holdfast.dev/", "batch.kubernetes.io/")
-OUTSIDE_QUEUES = "kueue.x-k8s.io/"  # labels of a BatchJob that its batch/v1 Jobs get too
-QUEUE_LABEL = f"{OUTSIDE_QUEUES}queue-name"  # names the outside queue that limits instead of the JobQueue
 
 Label = Annotated[str, Field(max_length=63)]
 Note = Annotated[str, Field(max_length=4096)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controller.api.batchjob import BatchJob, BatchJobSpec, ExecutorName, OnLost
 from controller.api.batchjob_status import BatchJobStatus
-from controller.api.pod_use import QUEUE_LABEL
+from controller.api.outside import QUEUE_LABEL
 from controller.api.repository import RepositorySpec
 from controller.decisions.inputs import Host
 from controller.decisions.pod_push import cannot_publish

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from controller.api.batchjob import BatchJob
-from controller.api.pod_use import OUTSIDE_QUEUES, QUEUE_LABEL
+from controller.api.outside import OUTSIDE_QUEUES, QUEUE_LABEL
 from controller.api.units import duration_seconds, quantity_value
 from controller.decisions import status as step
 from controller.decisions.executors import POD, executor_of

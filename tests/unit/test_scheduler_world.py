@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from controller.api.pod_use import QUEUE_LABEL
+from controller.api.outside import QUEUE_LABEL
 from controller.decisions import status as step
 from tests.unit.world_machine import QUEUES, WorldDriver
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.api.pod_use import OUTSIDE_QUEUES, QUEUE_LABEL
+from controller.api.outside import OUTSIDE_QUEUES, QUEUE_LABEL
 from controller.executors.base import AttemptId
 
 ATTEMPT_LABEL = "holdfast.dev/attempt"  # <job uid>.<number>, on the Job and its Pod

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from controller.api.pod_use import QUEUE_LABEL
+from controller.api.outside import QUEUE_LABEL
 from tests.integration.controller.conftest import OtherController
 from tests.integration.controller.jobs import Jobs
 from tests.integration.controller.running_controller import RunningController
