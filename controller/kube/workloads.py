@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -102,13 +103,18 @@ class Workloads:
         found = sorted(listing.items, key=lambda event: int(event["metadata"]["resourceVersion"]))
         return [str(event.get("message") or "") for event in found]
 
-    def log(self, namespace: str, pod: str, container: str) -> AsyncIterator[bytes]:
-        """A container's output from its beginning, as far as the kubelet has it, and on until it ends.
+    def log(self, namespace: str, pod: str, container: str, since: int = 0) -> AsyncIterator[bytes]:
+        """A container's output, as far as the kubelet has it, and on until it ends, or the kubelet breaks off.
 
         Each line begins with its time. Raises as the calls do.
+
+        Args:
+            since: seconds since 1970; lines before are left out.
         """
-        query = urlencode({"container": container, "follow": "true", "timestamps": "true"})
-        path = f"{SERVED['Pod'].path(namespace, pod, 'log')}?{query}"
+        query = {"container": container, "follow": "true", "timestamps": "true"}
+        if since > 0:
+            query["sinceTime"] = datetime.fromtimestamp(since, UTC).isoformat().replace("+00:00", "Z")
+        path = f"{SERVED['Pod'].path(namespace, pod, 'log')}?{urlencode(query)}"
         return self._streams.stream("log", "Pod", path, None)
 
     # --- writes

@@ -36,8 +36,8 @@ class Cluster(Protocol):
     async def warnings(self, namespace: str, uid: str) -> list[str]:
         """Messages of the Warning Events about an object, the newest last."""
 
-    def log(self, namespace: str, pod: str, container: str) -> AsyncIterator[bytes]:
-        """A container's output, each line with its time before it, until it ends."""
+    def log(self, namespace: str, pod: str, container: str, since: int = 0) -> AsyncIterator[bytes]:
+        """A container's output from `since` on, in seconds since 1970, each line with its time, until it ends."""
 
     async def create_job(self, namespace: str, body: Object) -> bool:
         """False: one of that name exists."""

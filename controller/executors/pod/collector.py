@@ -19,7 +19,7 @@ from controller.errors import HoldfastError, Transient, Waiting
 from controller.executors.base import NOT_KEPT, AttemptId
 from controller.executors.pod import names
 from controller.executors.pod.cluster import Cluster
-from controller.executors.pod.lines import Entry, Lines
+from controller.executors.pod.lines import NANOSECONDS, Entry, Lines
 from controller.executors.pod.place import OutputPlace
 from controller.executors.pod.views import PodView, pod_view
 from controller.files.remote_calls import apart
@@ -147,6 +147,9 @@ class Collector:
         spool.open()
         try:
             while True:
+                # A kubelet that is cut off from its containers ends a stream as if they had ended: whole is only what
+                # was read of one that had ended before.
+                whole = _has_ended(self._now(attempt, pod))
                 reading = _Reading(spool, limit)
                 try:
                     await self._read(attempt, pod, reading)
@@ -155,20 +158,22 @@ class Collector:
                     _log.debug("a log broke off", attempt=str(attempt), reason=error.reason, error=error.message)
                     failures += 1
                 now = self._now(attempt, pod)
-                if reading.full or (failures == 0 and (now is None or now.over or now.terminated is not None)):
+                if reading.full or (failures == 0 and (whole or now is None)):
                     reading.end()
                     break
                 if now is None:
                     spool.append(GAP, spool.position)
                     break
-                await asyncio.sleep(AGAIN_SECONDS[min(failures, len(AGAIN_SECONDS) - 1)])
+                if failures or not _has_ended(now):
+                    await asyncio.sleep(AGAIN_SECONDS[min(failures, len(AGAIN_SECONDS) - 1)])
             await asyncio.to_thread(spool.complete)
         finally:
             spool.close()
 
     async def _read(self, attempt: AttemptId, pod: PodView, reading: _Reading) -> None:
         remembered = time.monotonic()
-        async for data in self._cluster.log(pod.namespace, pod.name, names.CONTAINER):
+        since = reading.spool.position.last // NANOSECONDS
+        async for data in self._cluster.log(pod.namespace, pod.name, names.CONTAINER, since):
             reading.take(data)
             if reading.full:
                 self._too_much(attempt)
@@ -182,8 +187,12 @@ class Collector:
         return next((pod_view(raw) for raw in pods if raw["metadata"]["uid"] == pod.uid), None)
 
 
+def _has_ended(pod: PodView | None) -> bool:
+    return pod is not None and (pod.over or pod.terminated is not None)
+
+
 class _Reading:
-    """One pass over a log from its beginning: what is known already is skipped."""
+    """One pass over a log from the second of the last line that is known: what is known already is skipped."""
 
     def __init__(self, spool: Spool, limit: int | None) -> None:
         self.spool = spool

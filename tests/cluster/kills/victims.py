@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from controller.executors.pod.names import ATTEMPT_LABEL
 from controller.executors.process import identity
 from controller.local import records
 from hack.node import cgroups
@@ -66,7 +67,7 @@ class Victims:
         if pod is None:
             return ""
         labels = pod["metadata"]["labels"]
-        self.deleted.add(f"{labels['holdfast.dev/job-uid']}.{labels['holdfast.dev/attempt']}")
+        self.deleted.add(labels[ATTEMPT_LABEL])
         name: str = pod["metadata"]["name"]
         self._cluster.kubectl("delete", "pod", name, f"--namespace={self._namespace}", "--wait=false", check=False)
         return name
