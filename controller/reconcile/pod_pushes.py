@@ -1,18 +1,12 @@
 """Pushes of jobs that run as Pods: declared with the attempt, published by its own Pod, seen by its executor (5.5).
 
 The commit is not known to the controller before it is published, and the mirror has it only once that was fetched:
-`pushed_at` says since when (read by `repository_news`).
+`decisions/pushed.py` says since when.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from controller.api.batchjob import BatchJob
-from controller.api.batchjob_status import AttemptState
-from controller.api.conditions import find
 from controller.api.repository_use import Push
-from controller.decisions.executors import POD
 from controller.decisions.inputs import Step, StepState
 from controller.decisions.observed import Evidence, Observation
 from controller.executors.base import PodSetup
@@ -70,17 +64,3 @@ def publication_step(found: Observation | None) -> Step | None:
     known = Reason(reason) if reason in set(Reason) else None
     final = known is not None and not known.repeating_can_help
     return Step(StepState.FAILED, reason, published.message or "it ended without saying why", final)
-
-
-def pushed_at(job: BatchJob) -> datetime | None:
-    """When the end of an attempt was recorded that has, or may have, changed the remote from a Pod; None: none has."""
-    newest, use = job.status.attempt, job.spec.repository
-    if newest is None or use is None or newest.executor != POD or use.push is not Push.UPSTREAM:
-        return None
-    published = job.status.repository.published if job.status.repository is not None else ""
-    unsure = newest.state is AttemptState.LOST or (newest.exit_code == 0 and newest.state is not AttemptState.SUCCEEDED)
-    if not (newest.state.over and (published or unsure)):
-        return None
-    told = (find(job.status.conditions, kind) for kind in ("Running", "Published"))
-    times = [job.status.finished_at, *(one.last_transition_time for one in told if one is not None)]
-    return max((at for at in times if at is not None), default=None)

@@ -13,8 +13,8 @@ from controller.api.repositorylock import RepositoryLock
 from controller.decisions import status as step
 from controller.decisions.lock import person_claim
 from controller.decisions.preparation import is_named_for
+from controller.decisions.pushed import pushed_at
 from controller.kube.store import Change, ChangeType
-from controller.reconcile.pod_pushes import pushed_at
 from controller.reconcile.repository_pages import (
     SECOND,
     Entry,

@@ -38,3 +38,20 @@ def render(helm: Path, values: Object | None = None, release: str = "demo") -> s
     """`helm template`."""
     arguments = ("template", release, str(CHART), "--namespace=system", f"--kube-version={KUBERNETES}")
     return run(helm, *arguments, values=values)
+
+
+def pod_of(found: dict[tuple[str, str], Object], name: str = "demo-holdfast") -> Object:
+    """The Pod of the controllers."""
+    spec: Object = found["Deployment", name]["spec"]["template"]["spec"]
+    return spec
+
+
+def rules_of(role: Object) -> set[tuple[str, str, str]]:
+    """(group, resource, verb)"""
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }

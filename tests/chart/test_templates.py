@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from hack.monitoring.files import ALERTS
-from tests.chart.rendered import CHART, Object, render, run, template
+from tests.chart.rendered import CHART, Object, pod_of, render, run, template
 
 pytestmark = pytest.mark.cluster  # helm is built the first time, which takes minutes; no node is needed
 
@@ -27,24 +27,8 @@ DEFAULT_KINDS = {
 }
 
 
-def pod_of(found: dict[tuple[str, str], Object], name: str = "demo-holdfast") -> Object:
-    spec: Object = found["Deployment", name]["spec"]["template"]["spec"]
-    return spec
-
-
 def env_of(found: dict[tuple[str, str], Object]) -> dict[str, Any]:
     return {each["name"]: each.get("value") for each in pod_of(found)["containers"][0]["env"]}
-
-
-def rules_of(role: Object) -> set[tuple[str, str, str]]:
-    """(group, resource, verb)"""
-    return {
-        (group, resource, verb)
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
 
 
 def test_lint(helm: Path) -> None:
@@ -209,51 +193,6 @@ def test_where_it_runs(helm: Path) -> None:
     )
     assert "topologySpreadConstraints" not in pod
     assert {"name": "state", "emptyDir": {"sizeLimit": "4Gi"}} in pod["volumes"]
-
-
-def test_service_account(helm: Path) -> None:
-    """Ours, or one that is there."""
-    found = template(helm, {"serviceAccount": {"name": "mine", "annotations": {"role": "x"}}})
-    assert found["ServiceAccount", "mine"]["metadata"]["annotations"] == {"role": "x"}
-    found = template(helm, {"serviceAccount": {"create": False, "name": "mine"}})
-    assert ("ServiceAccount", "mine") not in found
-    assert pod_of(found)["serviceAccountName"] == "mine"
-    assert found["ClusterRoleBinding", "holdfast-controller"]["subjects"][0]["name"] == "mine"
-    assert "serviceAccount.name is needed" in render(helm, {"serviceAccount": {"create": False}}).stderr
-
-
-def test_rights_over_secrets(helm: Path) -> None:
-    """Everywhere, in some namespaces, nowhere; never more than get, and of nothing else that is sensitive."""
-    secret = ("", "secrets", "get")
-    found = template(helm)
-    rules = rules_of(found["ClusterRole", "holdfast-controller"])
-    assert [rule for rule in rules if rule[1] == "secrets"] == [secret]
-    assert not {rule for rule in rules if "*" in rule}
-    assert not {resource for _, resource, _ in rules} & {"configmaps", "nodes", "pods/exec", "serviceaccounts/token"}
-    found = template(helm, {"rbac": {"secrets": {"namespaces": ["a", "b"]}}})
-    assert secret not in rules_of(found["ClusterRole", "holdfast-controller"])
-    role = found["Role", "demo-holdfast-secrets"]
-    assert rules_of(role) == {secret}
-    found = template(helm, {"rbac": {"secrets": {"enabled": False, "namespaces": ["a"]}}})
-    assert secret not in rules_of(found["ClusterRole", "holdfast-controller"])
-    assert ("Role", "demo-holdfast-secrets") not in found
-
-
-def test_rights_off(helm: Path) -> None:
-    """rbac.create and rbac.aggregate; `helm test` brings its own."""
-    found = template(helm, {"rbac": {"create": False, "aggregate": False}})
-    assert {name for kind, name in found if "Role" in kind} == {"demo-holdfast-test"}
-
-
-def test_rights_of_users(helm: Path) -> None:
-    """Aggregated; all kinds can be read, nobody writes a status."""
-    found = template(helm)
-    for name in ("view", "edit", "admin"):
-        role = found["ClusterRole", f"holdfast-{name}"]
-        assert role["metadata"]["labels"][f"rbac.authorization.k8s.io/aggregate-to-{name}"] == "true"
-        assert not [rule for rule in rules_of(role) if "/" in rule[1] or rule[0] != "holdfast.dev"]
-    readable = {resource for _, resource, verb in rules_of(found["ClusterRole", "holdfast-view"]) if verb == "get"}
-    assert readable == {path.stem for path in (CHART / "crds").glob("*.yaml")}
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,10 @@ def test_who_needs_no_slot_takes_none() -> None:
 def test_a_ramp_is_not_for_those_that_need_no_slot() -> None:
     """Issue 7, item 3, and 7.4: the others wait for it as ever; where the order is not known yet all wait (2.1)."""
     line = [waiting("a", 1), outside("x", 2), waiting("b", 3), outside("y", 4)]
-    slow = lambda each: not each.outside  # noqa: E731
+
+    def slow(each: Candidate) -> bool:
+        return not each.outside
+
     assert names(cycle([view("q", line)], 9, 0, lambda _: True, too_soon=slow)) == ["x", "y"]
     own = cycle([view("q", line)], 9, 0, lambda _: True, too_soon_in=lambda each, _: slow(each))
     assert names(own) == ["x", "y"]
