@@ -12,6 +12,7 @@ from pathlib import Path
 from controller.errors import Terminal
 from controller.local import binaries, gobuild
 from controller.local.binaries import Binaries
+from hack import kept
 from hack.node.layout import CHECKOUT
 from hack.node.run import run
 
@@ -81,15 +82,9 @@ def find(program: str) -> str | None:
 
 def find_helm(cache: Path, say: Say) -> Path:
     """helm, built once from its pinned module; raises as `gobuild.build_package`."""
-    directory = cache.expanduser() / "helm"
-    path = directory / f"helm-{HELM_VERSION}"
-    if not binaries.is_executable(path):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with binaries.turn(directory, say):
-            if not binaries.is_executable(path):
-                stamp = f"-s -w -X helm.sh/helm/v3/internal/version.version=v{HELM_VERSION}"
-                gobuild.build_package("helm.sh/helm/v3/cmd/helm", stamp, CHECKOUT / "hack" / "helm", path, say)
-    return path
+    path = cache.expanduser() / "helm" / f"helm-{HELM_VERSION}"
+    stamp = f"-s -w -X helm.sh/helm/v3/internal/version.version=v{HELM_VERSION}"
+    return kept.find_or_build("helm.sh/helm/v3/cmd/helm", stamp, CHECKOUT / "hack" / "helm", path, say)
 
 
 def prepare(cache: Path, say: Say) -> Programs:

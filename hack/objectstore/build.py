@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from controller.local import binaries, gobuild
+from hack import kept
 
 VERSION = "1.8.0"  # as in go.mod
 PACKAGE = "github.com/versity/versitygw/cmd/versitygw"
@@ -20,11 +20,5 @@ def find_or_build(cache: Path, say: Callable[[str], None]) -> Path:
     Raises:
         Terminal, Transient: as `gobuild.build_package`.
     """
-    directory = cache.expanduser() / "objectstore"
-    path = directory / f"versitygw-{VERSION}"
-    if not binaries.is_executable(path):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with binaries.turn(directory, say):
-            if not binaries.is_executable(path):
-                gobuild.build_package(PACKAGE, "-s -w", Path(__file__).parent, path, say)
-    return path
+    path = cache.expanduser() / "objectstore" / f"versitygw-{VERSION}"
+    return kept.find_or_build(PACKAGE, "-s -w", Path(__file__).parent, path, say)
