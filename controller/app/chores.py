@@ -42,7 +42,7 @@ def chores(works: Works, settings: Settings) -> tuple[Chore, ...]:
         Chore("remember", REMEMBER_SECONDS, works.highest.remember),
         Chore("orphans", ORPHAN_SECONDS, ownerless.sweep, at_once=False),
         Chore("tidy", ORPHAN_SECONDS, partial(tidy, works.recovery.leftovers.watching(ownerless.tidy))),
-        Chore(RECHECK, settings.relist_seconds, partial(recheck_store, parts), at_once=False),
+        Chore(RECHECK, settings.relist_seconds, partial(recheck_store, parts, works.relisting), at_once=False),
         Chore("schedule", SCHEDULE_SECONDS, works.schedule.follow),
         Chore("snapshots", RETENTION_SECONDS, works.sides.snapshots.look_at_all),
         Chore("snapshot gauges", EACH_TICK, works.sides.snapshots.show),

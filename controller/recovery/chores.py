@@ -27,6 +27,8 @@ from controller.reconcile.workers import Workers
 from controller.reconcile.workqueue import LOW
 from controller.recovery.binding import adopt_requested, adopted, write_identity
 from controller.recovery.recovery import Recovery
+from controller.recovery.relisting import KIND as JOBS
+from controller.recovery.relisting import Relisting
 from controller.telemetry.integrity import Integrity
 from controller.telemetry.metrics import DEGRADED_REASONS
 
@@ -119,13 +121,16 @@ async def tidy(work: Callable[[], Awaitable[None]]) -> bool:
     return True
 
 
-async def recheck_store(parts: Parts) -> None:
-    """Find what the watches did not tell.
+async def recheck_store(parts: Parts, relisting: Relisting) -> None:
+    """Find what the watches did not tell; jobs are read by `relisting`, which keeps their order meanwhile.
 
     Raises:
         OlderEtcd: etcd was replaced: the controller has to end; the next start is degraded and says why.
     """
+    relisting.look_again()
     for kind in KINDS:
+        if kind == JOBS:
+            continue
         try:
             changes = await recheck(parts.api, parts.store, kind)
         except OlderEtcd:

@@ -1,7 +1,8 @@
 """Keeps the order of jobs while the watch begins anew, as after a restart of the API server (requirement 2.1).
 
-The LIST that a watch begins with tells jobs one by one and by name. From when it is asked for until an own LIST, begun
-after it was answered, is in the store, no job starts that is younger than what the watch told before.
+The LIST that a watch begins with tells jobs one by one and by name, and so does a re-check of the store. From when
+either is asked for until an own LIST, begun after the watch's one was answered, is in the store, no job starts that is
+younger than what the watch told before.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Relisting:
         self._intake = intake
         # In order, by the watch; the answer to a write of ours may be ahead of it.
         self._told = parts.store.highest_version(KIND)
-        self._answered = asyncio.Event()
+        self._listing = False  # by the watch, and not answered yet
+        self._due = asyncio.Event()
 
     def told(self, kind: str, type_: str, raw: dict[str, Any]) -> None:
         """An event of the watch."""
@@ -49,12 +51,19 @@ class Relisting:
     def began(self, kind: str) -> None:
         """The watch of a kind asks for a LIST."""
         if kind == KIND:
-            self._parts.scheduler.known_order.hold_after(self._told)
+            self._listing = True
+            self._hold()
 
     def listed(self, kind: str) -> None:
         """It is answered: of what time it tells is settled."""
         if kind == KIND:
-            self._answered.set()
+            self._listing = False
+            self._due.set()
+
+    def look_again(self) -> None:
+        """Have all jobs read, as what a watch did not tell is found by nothing else."""
+        self._hold()
+        self._due.set()
 
     async def run(self) -> None:
         """Read all jobs each time, until cancelled.
@@ -63,21 +72,25 @@ class Relisting:
             OlderEtcd: etcd was replaced: the controller has to end.
         """
         while True:
-            await self._answered.wait()
-            self._answered.clear()
+            await self._due.wait()
+            self._due.clear()
             try:
                 await self._read()
             except OlderEtcd:
                 raise
             except HoldfastError as error:
                 _log.warning("the jobs cannot be listed: new ones wait", reason=error.reason, error=error.message)
-                self._answered.set()
+                self._due.set()
                 await asyncio.sleep(AGAIN_SECONDS)
+
+    def _hold(self) -> None:
+        self._parts.scheduler.known_order.hold_after(self._told)
 
     async def _read(self) -> None:
         parts = self._parts
+        before = parts.store.highest_version(KIND)  # the LIST is not older, so all that were made up to here are in it
         for change in await recheck(parts.api, parts.store, KIND):
             parts.queue.add(change.key, NORMAL)
-        if not self._answered.is_set():
-            self._told = max(self._told, parts.store.highest_version(KIND))
+        if not self._listing and not self._due.is_set():
+            self._told = max(self._told, before)
             parts.scheduler.known_order.release()
