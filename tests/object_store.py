@@ -97,8 +97,9 @@ class ObjectStore:
             self._child = None
 
     def freeze(self) -> None:
-        """Connections are taken, and nothing is answered."""
+        """Connections are taken, and nothing is answered: true when this returns."""
         self._signal(signal.SIGSTOP)
+        eventually_sync(self._stands, 30, "every thread of the server stands")
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
@@ -106,6 +107,14 @@ class ObjectStore:
     def _signal(self, number: signal.Signals) -> None:
         assert self._child is not None
         self._child.send_signal(number)
+
+    def _stands(self) -> bool:
+        """kill(2) returns before the threads that run just then have stopped; proc_pid_stat(5) has the state."""
+        assert self._child is not None
+        states = [
+            path.read_text().rpartition(") ")[2][0] for path in Path(f"/proc/{self._child.pid}/task").glob("*/stat")
+        ]
+        return set(states) == {"T"}
 
     def _listens(self) -> bool:
         with socket.socket() as client:
