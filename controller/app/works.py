@@ -96,7 +96,7 @@ def put_together(base: Foundation, api: Api, joined: Joined, previous: PreviousS
         gits=gits,
         sides=both,
         intake=intake,
-        relisting=Relisting(parts, intake),
+        relisting=Relisting(api, base.store, base.queue, base.scheduler, intake.told),
         ownerless=ownerless,
         orphans=orphans,
         stopwatch=stopwatch,

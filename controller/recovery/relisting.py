@@ -14,12 +14,13 @@ import structlog
 
 from controller.api.batchjob import BatchJob
 from controller.errors import HoldfastError
+from controller.kube.client import Api
 from controller.kube.errors import OlderEtcd
+from controller.kube.store import Store
 from controller.kube.sync import recheck
-from controller.kube.watch import LISTED
-from controller.reconcile.intake import Intake
-from controller.reconcile.parts import Parts
-from controller.reconcile.workqueue import NORMAL
+from controller.kube.watch import LISTED, OnEvent
+from controller.reconcile.scheduler import Scheduler
+from controller.reconcile.workqueue import NORMAL, WorkQueue
 
 KIND = BatchJob.names.kind
 AGAIN_SECONDS = 0.5  # after a LIST that failed
@@ -31,14 +32,18 @@ class Relisting:
     """See the module; to be made when the first LIST is in the store, before anything is written.
 
     Args:
-        intake: is told every event.
+        queue: gets the key of each job that no event told.
+        tell: is told every event.
     """
 
-    def __init__(self, parts: Parts, intake: Intake) -> None:
-        self._parts = parts
-        self._intake = intake
+    def __init__(self, api: Api, store: Store, queue: WorkQueue, scheduler: Scheduler, tell: OnEvent) -> None:
+        self._api = api
+        self._store = store
+        self._queue = queue
+        self._order = scheduler.known_order
+        self._tell = tell
         # In order, by the watch; the answer to a write of ours may be ahead of it.
-        self._told = parts.store.highest_version(KIND)
+        self._told = store.highest_version(KIND)
         self._listing = False  # by the watch, and not answered yet
         self._due = asyncio.Event()
 
@@ -46,7 +51,7 @@ class Relisting:
         """An event of the watch."""
         if kind == KIND and type_ != LISTED:
             self._told = max(self._told, int(raw["metadata"]["resourceVersion"]))
-        self._intake.told(kind, type_, raw)
+        self._tell(kind, type_, raw)
 
     def began(self, kind: str) -> None:
         """The watch of a kind asks for a LIST."""
@@ -84,13 +89,12 @@ class Relisting:
                 await asyncio.sleep(AGAIN_SECONDS)
 
     def _hold(self) -> None:
-        self._parts.scheduler.known_order.hold_after(self._told)
+        self._order.hold_after(self._told)
 
     async def _read(self) -> None:
-        parts = self._parts
-        before = parts.store.highest_version(KIND)  # the LIST is not older, so all that were made up to here are in it
-        for change in await recheck(parts.api, parts.store, KIND):
-            parts.queue.add(change.key, NORMAL)
+        before = self._store.highest_version(KIND)  # the LIST is not older, so all that were made up to here are in it
+        for change in await recheck(self._api, self._store, KIND):
+            self._queue.add(change.key, NORMAL)
         if not self._listing and not self._due.is_set():
             self._told = max(self._told, before)
-            parts.scheduler.known_order.release()
+            self._order.release()
