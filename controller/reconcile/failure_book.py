@@ -1,7 +1,8 @@
 """The book of failures: what recorded statuses say of the failures of each queue and repository (requirement 7.8).
 
 Derived from the store's changes, from the first LIST on, so losing it with the process loses nothing. Jobs that ended
-well and were never taken up by recovery are not kept. Statuses and metrics follow it once a minute.
+well and were never taken up by recovery are not kept. Statuses and metrics follow it some seconds after a job's record
+changed; what grows too old to count is noticed once a minute.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from controller.api.keys import Key
 from controller.decisions.patterns import JobFailures, of_job, recent, recovery
 from controller.kube.store import Change, ChangeType
 from controller.telemetry.failure_metrics import QUEUE, REPOSITORY, FailureMetrics, Scope
+
+TOO_OLD_SECONDS = 60.0
 
 KINDS = {QUEUE: "JobQueue", REPOSITORY: "Repository"}
 
@@ -31,6 +34,8 @@ class FailureBook:
         self._window = timedelta(seconds=window_seconds)
         self._jobs: dict[str, tuple[tuple[Key, ...], JobFailures]] = {}  # by uid; with the objects it is told at
         self._told: dict[Key, RecentFailures] | None = None
+        self._news = True
+        self._counted_at: datetime | None = None
 
     @property
     def counted(self) -> bool:
@@ -41,11 +46,18 @@ class FailureBook:
         """Listener of the store for BatchJobs."""
         if change.type is ChangeType.CORRUPT:
             return  # the last good version stays in the store
-        if isinstance(change.old, BatchJob):
-            self._jobs.pop(change.old.metadata.uid, None)
-        job = change.new
-        if isinstance(job, BatchJob) and (found := of_job(job)):
-            self._jobs[job.metadata.uid] = (_told_at(job), found)
+        job, old = change.new, change.old
+        before = self._jobs.pop(old.metadata.uid, None) if isinstance(old, BatchJob) else None
+        found = of_job(job) if isinstance(job, BatchJob) else None
+        after = (_told_at(job), found) if isinstance(job, BatchJob) and found else None
+        if isinstance(job, BatchJob) and after is not None:
+            self._jobs[job.metadata.uid] = after
+        self._news = self._news or before != after
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether `look` may find anything else than at the last time; `now` as there."""
+        at = self._counted_at
+        return self._news or at is None or abs((now - at).total_seconds()) >= TOO_OLD_SECONDS
 
     def look(self, now: datetime) -> list[Key]:
         """Count anew; returns the objects whose status may have to say something else.
@@ -54,6 +66,7 @@ class FailureBook:
             now: wall clock, timezone-aware UTC.
         """
         since = now - self._window
+        self._news, self._counted_at = False, now
         by_key: dict[Key, list[JobFailures]] = defaultdict(list)
         for keys, found in self._jobs.values():
             for key in keys:

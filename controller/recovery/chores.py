@@ -144,6 +144,8 @@ async def recheck_store(parts: Parts, relisting: Relisting) -> None:
 
 def follow_failures(parts: Parts) -> None:
     """Have the statuses say what failed lately; the reconcilers write them."""
+    if not parts.failures.is_due(parts.now()):
+        return
     first = not parts.failures.counted
     changed = set(parts.failures.look(parts.now()))
     if first:  # what was recorded before the start may be too old by now

@@ -159,6 +159,24 @@ def test_the_book_follows_the_store() -> None:
     assert "NonZeroExitCode" not in text
 
 
+def test_the_book_is_counted_when_that_can_tell_anything_new() -> None:
+    """7.8: soon after what counts has changed, and now and then for what grows too old, whatever the clock does."""
+    known, _ = book()
+    failed = made("Failed", FAILED)
+    assert known.is_due(at(100))
+    known.look(at(100))
+    known.observe(change(None, made("Running")))
+    assert not known.is_due(at(101))
+    known.observe(change(made("Running"), failed))
+    assert known.is_due(at(101))
+    known.look(at(100))
+    known.observe(change(failed, failed))
+    assert not known.is_due(at(101))
+    assert known.is_due(at(161)) and known.is_due(at(39))
+    known.observe(change(failed, None))
+    assert known.is_due(at(101))
+
+
 def test_a_repository_is_told_too() -> None:
     """7.8: per repository and per queue."""
     known, metrics = book()

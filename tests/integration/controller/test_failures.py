@@ -14,8 +14,6 @@ from tests.integration.controller.jobs import Jobs
 from tests.integration.controller.running_controller import RunningController
 from tests.integration.controller.waits import soon
 
-COUNTED = 90.0  # seconds; they are counted once a minute
-
 
 def failures(controller: RunningController, namespace: str, *options: str) -> list[dict[str, Any]]:
     """`holdfast failures -o json`."""
@@ -58,12 +56,12 @@ def test_failures_and_recovery_are_counted(other_controller: OtherController, jo
         assert found.get("total") == 3, found
         return found
 
-    status = soon(told, "the queue tells it", COUNTED)
+    status = soon(told, "the queue tells it")
     assert (status["recoveryPercent"], status["most"][0]["count"]) == (100, 2)
     labels = f'{{name="{jobs.namespace}/q",reason="NonZeroExitCode",scope="queue"}}'
     assert controller.metric(f"holdfast_recent_failures{labels}") == 3  # the exit codes 7, 7 and 137
     assert controller.metric("holdfast_recovery_success_ratio") == 1
     before = jobs.get("q", "jobqueues")
     controller.restart()
-    soon(lambda: controller.metric_sum("holdfast_recent_failures") >= 3, "counted again", COUNTED)
+    soon(lambda: controller.metric_sum("holdfast_recent_failures") >= 3, "counted again")
     assert jobs.get("q", "jobqueues")["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
