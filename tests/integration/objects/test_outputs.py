@@ -15,7 +15,6 @@ from controller.errors import HoldfastError, Terminal, Transient, Waiting
 from controller.executors.base import AttemptId
 from controller.executors.pod.collector import Collector
 from controller.executors.pod.executor import PodExecutor
-from controller.executors.pod.names import ATTEMPT_LABEL
 from controller.executors.pod.place import OutputPlace
 from controller.files.remote_calls import cancel_calls
 from controller.files.spool import Position, Spool
@@ -27,6 +26,7 @@ from tests.object_store import ObjectStore
 from tests.running_plane import RunningPlane
 
 TEXT = b"printed\n"
+NOBODYS_LABEL = "holdfast.dev/of-no-job"  # other tests may have left Jobs of attempts on this API server
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def credentials(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> I
 @pytest.fixture
 async def workloads(plane: RunningPlane) -> AsyncIterator[Workloads]:
     async with await Api.connect(plane.kubeconfig, Metrics(), timeout_seconds=20) as api:
-        made = Workloads(api, ATTEMPT_LABEL)
+        made = Workloads(api, NOBODYS_LABEL)
         await made.fill()
         yield made
         await made.close()
