@@ -52,6 +52,7 @@ class Lease:
         self._duration = duration
         self._request_seconds = request_seconds
         self._sighting: Sighting | None = None
+        self._gone_since: float | None = None  # a Lease that somebody held was deleted
         self._renewed_at: float | None = None
 
     @property
@@ -123,7 +124,8 @@ class Lease:
         try:
             held = _held(await self._api.get("Lease", self.namespace, self.name))
         except NotFound:
-            return await self._create(sent)
+            return self._may_create() and await self._create(sent)
+        self._gone_since = None
         self._sighting = seen(self._sighting, held, _now())
         if takeable_in(self._sighting, self._identity, _now(), self._request_seconds) > 0:
             return False
@@ -136,12 +138,22 @@ class Lease:
         self._renewed_at = sent
         return True
 
+    def _may_create(self) -> bool:
+        """Whether nobody leads by a Lease that was deleted: its holder writes until it notices, and makes it anew."""
+        if self._sighting is None or self._sighting.held.holder == "":
+            return True
+        if self._gone_since is None:
+            self._gone_since = _now()
+        gone = Sighting(self._sighting.held, self._gone_since)
+        return takeable_in(gone, self._identity, _now(), self._request_seconds) == 0
+
     async def _create(self, sent: float) -> bool:
+        transitions = self._sighting.held.transitions if self._sighting is not None else 0
         body = {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
             "metadata": {"name": self.name, "namespace": self.namespace},
-            "spec": {**self._ours(), "acquireTime": _stamp(), "leaseTransitions": 0},
+            "spec": {**self._ours(), "acquireTime": _stamp(), "leaseTransitions": transitions},
         }
         try:
             held = _held(await self._api.create("Lease", self.namespace, body))
@@ -155,14 +167,22 @@ class Lease:
         sent = _now()
         try:
             await self._write(self._sighting.held, self._ours())
+        except NotFound:  # deleted by a person: who stands by waits until it would have run out
+            if not await self._create(sent):
+                sent = await self._renew_other()
         except Conflict:
-            held = _held(await self._api.get("Lease", self.namespace, self.name))
-            if held.holder != self._identity:
-                raise LeaseLost("LeaseLost", f"{held.holder or 'nobody'} holds it") from None
-            self._sighting = Sighting(held, _now())  # an answer was lost, or a person edited it
-            sent = _now()
-            await self._write(held, self._ours())
+            sent = await self._renew_other()
         self._renewed_at = sent
+
+    async def _renew_other(self) -> float:
+        """Renew another version than we know, if it is ours: an answer was lost, or a person edited it."""
+        held = _held(await self._api.get("Lease", self.namespace, self.name))
+        if held.holder != self._identity:
+            raise LeaseLost("LeaseLost", f"{held.holder or 'nobody'} holds it")
+        self._sighting = Sighting(held, _now())
+        sent = _now()
+        await self._write(held, self._ours())
+        return sent
 
     async def _write(self, held: Held, spec: dict[str, Any]) -> None:
         body = {"metadata": {"resourceVersion": held.version}, "spec": spec}

@@ -8,11 +8,15 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from controller.kube.client import Api
+from controller.kube.errors import NotFound
 from controller.kube.lease import Lease, LeaseLost, NotLeading
 from controller.telemetry.metrics import Metrics
+from tests.eventually import eventually
+from tests.integration.kube.users import allowed, connected
 from tests.running_plane import RunningPlane
 
 DURATION, REQUEST = 4.0, 1.0  # seconds: a Lease counts whole ones
@@ -81,18 +85,71 @@ async def test_the_clock_of_another_machine_says_nothing(make: Make, client: Api
     second.check()
 
 
-async def test_who_cannot_renew_gives_up_in_time(make: Make, client: Api) -> None:
-    """10.5: the API server takes no renewal (the Lease is gone): writing stops before the lease has run out."""
-    lease = make("a")
-    await asyncio.wait_for(lease.acquire(), 5)
-    began = time.monotonic()
-    found = await client.get("Lease", "default", lease.name)
-    await client.delete("Lease", "default", lease.name, found["metadata"]["uid"])
-    with pytest.raises(LeaseLost):
-        await asyncio.wait_for(lease.keep(), DURATION + 5)
-    assert time.monotonic() - began < DURATION
-    with pytest.raises(NotLeading):
-        lease.check()
+async def test_who_cannot_renew_gives_up_in_time(
+    plane: RunningPlane, plane_http: httpx.Client, metrics: Metrics
+) -> None:
+    """10.5: the API server takes no renewal (the right is gone): writing stops before the lease has run out."""
+    user = f"renewer-{uuid4().hex[:8]}"
+    async with connected(plane, metrics, user=user) as api:
+        lease = Lease(api, "default", user, user, DURATION, REQUEST)
+        with allowed(plane_http, user):
+            await asyncio.wait_for(lease.acquire(), 10)
+        began = time.monotonic()
+        with pytest.raises(LeaseLost, match="cannot patch"):
+            await asyncio.wait_for(lease.keep(), DURATION + 5)
+        assert time.monotonic() - began < DURATION
+        with pytest.raises(NotLeading):
+            lease.check()
+
+
+async def test_a_deleted_lease_makes_no_second_leader(make: Make, client: Api) -> None:
+    """10.5: `kubectl delete lease` under a leader: it makes it anew and leads on, and nobody else ever does."""
+    first, second = make("a"), make("b")
+    await asyncio.wait_for(first.acquire(), 5)
+    keeping = asyncio.create_task(first.keep())
+    standing_by = asyncio.create_task(second.acquire())
+    await eventually(lambda: second.holder == "a")
+    for _ in range(2):
+        uid = (await client.get("Lease", "default", first.name))["metadata"]["uid"]
+        await client.delete("Lease", "default", first.name, uid)
+        await eventually(lambda: _is_another(client, first.name, uid))  # noqa: B023  awaited in this turn
+        assert first.leads and not second.leads and not standing_by.done()
+    keeping.cancel()
+    await asyncio.wait_for(standing_by, DURATION + REQUEST + 5)
+    assert not first.leads
+
+
+async def test_a_lease_deleted_after_its_leader_died_runs_out(make: Make, client: Api) -> None:
+    """10.5: nobody makes it anew; who stood by leads once the dead one could have written last."""
+    first, second = make("a"), make("b")
+    await asyncio.wait_for(first.acquire(), 5)
+    standing_by = asyncio.create_task(second.acquire())
+    await eventually(lambda: second.holder == "a")
+    uid = (await client.get("Lease", "default", first.name))["metadata"]["uid"]
+    await client.delete("Lease", "default", first.name, uid)
+    deleted = time.monotonic()
+    await asyncio.wait_for(standing_by, DURATION + REQUEST + 10)
+    assert time.monotonic() - deleted >= DURATION + REQUEST - 0.1
+    assert second.leads and not first.leads
+
+
+async def test_a_lease_deleted_and_taken_by_another_is_lost(make: Make, client: Api) -> None:
+    """10.5: whoever came meanwhile leads; the one before ends."""
+    first, second = make("a"), make("b")
+    await asyncio.wait_for(first.acquire(), 5)
+    uid = (await client.get("Lease", "default", first.name))["metadata"]["uid"]
+    await client.delete("Lease", "default", first.name, uid)
+    await asyncio.wait_for(second.acquire(), 5)  # it never saw the first one: it has only just started
+    with pytest.raises(LeaseLost, match="b holds it"):
+        await asyncio.wait_for(first.keep(), DURATION)
+    second.check()
+
+
+async def _is_another(client: Api, name: str, uid: str) -> bool:
+    try:
+        return bool((await client.get("Lease", "default", name))["metadata"]["uid"] != uid)
+    except NotFound:
+        return False
 
 
 async def test_no_write_without_a_valid_lease(make: Make, client: Api) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from kubernetes.aio.client.api_client import ApiClient
 
 from controller.api.batchjob import BatchJob
 from controller.errors import Waiting
-from controller.kube import config
 from controller.kube.client import Api
 from controller.kube.errors import Unreachable
 from controller.kube.events import Recorder
@@ -23,6 +19,7 @@ from controller.reconcile.sequence import TRIES, PlaceFinder
 from controller.reconcile.workqueue import WorkQueue
 from controller.telemetry.metrics import Metrics
 from tests.integration.kube.objects import batch_job
+from tests.integration.kube.users import connected
 from tests.running_plane import RunningPlane
 
 
@@ -54,21 +51,6 @@ class Bench:
         answer = await asyncio.to_thread(http.get, f"/api/v1/namespaces/{namespace}/events")
         events = answer.json()["items"]
         return [event["message"] for event in events if event["reason"] == "SequenceEstimated"]
-
-
-@asynccontextmanager
-async def connected(
-    plane: RunningPlane, metrics: Metrics, host: str | None = None, user: str | None = None
-) -> AsyncIterator[Api]:
-    """A client to another `host`, or as another `user`."""
-    configuration = await config.load(plane.kubeconfig)
-    config.tune(configuration, 4)
-    configuration.host = host or configuration.host
-    client = ApiClient(configuration)
-    if user is not None:
-        client.set_default_header("Impersonate-User", user)
-    async with Api(client, metrics, 5) as api:
-        yield api
 
 
 async def test_the_version_of_the_creation(

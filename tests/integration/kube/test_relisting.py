@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -20,7 +20,7 @@ from controller.recovery.relisting import Relisting
 from controller.telemetry.metrics import Metrics
 from tests.eventually import eventually
 from tests.integration.kube.objects import batch_job
-from tests.integration.kube.test_places import connected
+from tests.integration.kube.users import allowed, connected
 from tests.running_plane import RunningPlane
 
 JOBS = "BatchJob"
@@ -63,20 +63,6 @@ class Bench:
     def granted(self, *names: str) -> list[str]:
         jobs = {name: self.store.job(Key(JOBS, self.namespace, name)) for name in names}
         return [name for name, job in jobs.items() if job and self.scheduler.granted(job.metadata.uid)]
-
-
-@contextmanager
-def allowed(http: httpx.Client, user: str) -> Iterator[None]:
-    """A user may do all from now on."""
-    rbac = "rbac.authorization.k8s.io"
-    body = {
-        "metadata": {"name": user},
-        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"apiGroup": rbac, "kind": "User", "name": user}],
-    }
-    http.post(f"/apis/{rbac}/v1/clusterrolebindings", json=body).raise_for_status()
-    yield
-    http.delete(f"/apis/{rbac}/v1/clusterrolebindings/{user}").raise_for_status()
 
 
 @pytest.fixture
