@@ -96,9 +96,18 @@ class LabelledView:
         if before is not None and _version(before) >= _version(item):
             return
         item["metadata"].pop("managedFields", None)
+        value, old = self._value(item), self._value(before or item)
+        if before is not None and old != value:  # somebody changed the label
+            self._leave(name, old)
         self._objects[name] = item
-        self._groups.setdefault(self._value(item), set()).add(name)
-        self._tell(self._value(item))
+        self._groups.setdefault(value, set()).add(name)
+        for each in {value, old}:
+            self._tell(each)
+
+    def _leave(self, name: Name, value: str) -> None:
+        self._groups[value].discard(name)
+        if not self._groups[value]:
+            del self._groups[value]
 
     def _drop(self, name: Name, version: int) -> None:
         before = self._objects.get(name)
@@ -106,9 +115,7 @@ class LabelledView:
             return
         value = self._value(before)
         del self._objects[name]
-        self._groups[value].discard(name)
-        if not self._groups[value]:
-            del self._groups[value]
+        self._leave(name, value)
         self._last[value] = before
         self._last.move_to_end(value)
         while len(self._last) > REMEMBERED:
