@@ -115,8 +115,8 @@ class Sessions:
             return
         if self._metrics is not None:
             self._metrics.rights.granted("watch" if watch else "list", kind)
-        if not watch and self._on_listed is not None:
-            self._on_listed(kind)
+        if not watch and self._on_listed is not None and "continue" not in params.url.query:
+            self._on_listed(kind)  # all pages tell of the version of the first one
         if watch:
             all_open = self.opening.opened(kind)
             if all_open and self._ready is not None:

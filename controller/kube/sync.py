@@ -7,7 +7,8 @@ is not newer than the LIST; a LIST older than what was seen before means an olde
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import structlog
 
@@ -22,6 +23,7 @@ FETCHES = 8  # at once
 _log = structlog.get_logger("controller.kube.sync")
 
 Seen = dict[Key, tuple[str, int]]  # uid and version
+Tell = Callable[[Change], None]
 
 
 async def sync(api: Api, store: Store, kinds: Iterable[str]) -> dict[str, int]:
@@ -34,62 +36,75 @@ async def sync(api: Api, store: Store, kinds: Iterable[str]) -> dict[str, int]:
         OlderEtcd: a LIST is older than what was seen of its kind before.
         Transient: the API server did not answer, or does not serve the kind.
     """
-    return {kind: await _sync_kind(api, store, kind) for kind in kinds}
+    return {kind: await _sync_kind(api, store, kind, lambda _: None) for kind in kinds}
 
 
-async def recheck(api: Api, store: Store, kind: str) -> list[Change]:
+async def recheck(api: Api, store: Store, kind: str, tell: Tell) -> None:
     """Compare the store with a metadata-only LIST: drop what is gone, fetch what is newer there.
 
-    Returns:
-        The deletions and updates that no event had told.
+    Args:
+        tell: called with each deletion and update that no event had told, in the step that stores it: nobody else will
+            tell of it, whatever fails after it.
 
     Raises:
         OlderEtcd, Transient: as `sync`.
     """
     held = store.versions(kind)
-    seen, version = await _list(api, store, kind, metadata_only=True)
-    changes = _drop_missing(store, kind, held, seen, version)
+    seen, version = await _list(api, store, kind, None)
+    _drop_missing(store, kind, held, seen, version, tell)
     stored = store.versions(kind)
     stale = [key for key, (_, newest) in seen.items() if newest > stored.get(key, ("", -1))[1]]
     if len(stale) > MANY:
-        await _sync_kind(api, store, kind)
-        return changes
+        await _sync_kind(api, store, kind, tell)
+        return
     limit = asyncio.Semaphore(FETCHES)
 
-    async def fetch(key: Key) -> Change | None:
+    async def fetch(key: Key) -> None:
         async with limit:
             try:
-                return store.update(kind, await api.get(kind, key.namespace, key.name))
+                _take(store, kind, await api.get(kind, key.namespace, key.name), tell)
             except NotFound:
-                return None  # deleted since: an event or the next re-check tells
+                return  # deleted since: an event or the next re-check tells
 
-    fetched = await asyncio.gather(*(fetch(key) for key in stale))
-    return changes + [change for change in fetched if change is not None]
+    # All of them to their end: no fetch of a read that failed may come in the middle of the next one.
+    for result in await asyncio.gather(*(fetch(key) for key in stale), return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
 
 
-async def _sync_kind(api: Api, store: Store, kind: str) -> int:
+async def _sync_kind(api: Api, store: Store, kind: str, tell: Tell) -> int:
     held = store.versions(kind)
-    seen, version = await _list(api, store, kind, metadata_only=False)
-    _drop_missing(store, kind, held, seen, version)
+    seen, version = await _list(api, store, kind, tell)
+    _drop_missing(store, kind, held, seen, version, tell)
     return version
 
 
-async def _list(api: Api, store: Store, kind: str, *, metadata_only: bool) -> tuple[Seen, int]:
-    """LIST page by page, so that never all raw objects are in memory; full objects go into the store at once."""
+def _take(store: Store, kind: str, raw: dict[str, Any], tell: Tell) -> None:
+    change = store.update(kind, raw)
+    if change is not None:
+        tell(change)
+
+
+async def _list(api: Api, store: Store, kind: str, tell: Tell | None) -> tuple[Seen, int]:
+    """LIST page by page, so that never all raw objects are in memory; full objects go into the store at once.
+
+    Args:
+        tell: of what is newer than in the store; None: only metadata is read, and nothing stored.
+    """
     floor = store.highest_version(kind)
     for restarts in range(LIST_RESTARTS):
         seen: Seen = {}
         version = 0
         try:
-            async for page in api.pages(kind, metadata_only=metadata_only):
+            async for page in api.pages(kind, metadata_only=tell is None):
                 version = page.resource_version
                 _check_age(kind, version, floor)
                 for raw in page.items:
                     meta = raw["metadata"]
                     key = Key(kind, meta.get("namespace", ""), meta["name"])
                     seen[key] = (meta["uid"], int(meta["resourceVersion"]))
-                    if not metadata_only:
-                        store.update(kind, raw)
+                    if tell is not None:
+                        _take(store, kind, raw, tell)
                 await asyncio.sleep(0)  # a page takes 30 ms: let others have the loop
         except Expired:
             if restarts == LIST_RESTARTS - 1:
@@ -109,10 +124,9 @@ def _check_age(kind: str, version: int, floor: int) -> None:
         raise OlderEtcd("OlderEtcd", message)
 
 
-def _drop_missing(store: Store, kind: str, held: Seen, seen: Seen, version: int) -> list[Change]:
+def _drop_missing(store: Store, kind: str, held: Seen, seen: Seen, version: int, tell: Tell) -> None:
     """Remove what was held before the LIST began and is not in it, unless it was written after the LIST's version."""
     now = store.versions(kind)
-    changes = []
     for key, (uid, _) in held.items():
         listed = seen.get(key)
         if listed is not None and listed[0] == uid:
@@ -122,6 +136,5 @@ def _drop_missing(store: Store, kind: str, held: Seen, seen: Seen, version: int)
             continue
         change = store.remove(key, uid)
         if change is not None:
-            changes.append(change)
+            tell(change)
             _log.info("deletion found by a re-check", kind=kind, namespace=key.namespace, name=key.name)
-    return changes

@@ -59,7 +59,7 @@ async def run_watch(
         ready: set once the watches of all kinds are open.
         namespaces: only these; None: the whole cluster.
         on_list: called with the kind when a LIST of it has begun anew: deletions may have been missed before it.
-        on_listed: called with the kind when a page of that LIST begins to arrive: of which version it is is settled.
+        on_listed: called with the kind when that LIST begins to arrive: of which version it is is settled.
         install_signals: kopf takes SIGINT and SIGTERM for itself; called right after that to take them back.
         patience: seconds between the tries of a request that is refused or answered with 5xx; after them it is lasting.
 

@@ -132,14 +132,11 @@ async def recheck_store(parts: Parts, relisting: Relisting) -> None:
         if kind == JOBS:
             continue
         try:
-            changes = await recheck(parts.api, parts.store, kind)
+            await recheck(parts.api, parts.store, kind, lambda change: parts.queue.add(change.key, LOW))
         except OlderEtcd:
             raise
         except HoldfastError as error:
             _log.warning("the re-check failed", kind=kind, reason=error.reason, error=error.message)
-            continue
-        for change in changes:
-            parts.queue.add(change.key, LOW)
 
 
 def follow_failures(parts: Parts) -> None:

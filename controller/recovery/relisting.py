@@ -93,8 +93,7 @@ class Relisting:
 
     async def _read(self) -> None:
         before = self._store.highest_version(KIND)  # the LIST is not older, so all that were made up to here are in it
-        for change in await recheck(self._api, self._store, KIND):
-            self._queue.add(change.key, NORMAL)
+        await recheck(self._api, self._store, KIND, lambda change: self._queue.add(change.key, NORMAL))
         if not self._listing and not self._due.is_set():
             self._told = max(self._told, before)
             self._order.release()

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import httpx
 import pytest
 
 from controller.api.keys import Key
+from controller.errors import Waiting
 from controller.kube.client import Api
 from controller.kube.errors import OlderEtcd
 from controller.kube.store import Change, ChangeType, Store
-from controller.kube.sync import recheck, sync
+from controller.kube.sync import MANY, recheck, sync
 from controller.telemetry.metrics import Metrics
+from tests.eventually import eventually
 from tests.integration.kube.objects import batch_job
+from tests.integration.kube.users import allowed, connected
+from tests.running_plane import RunningPlane
 
 
 @pytest.fixture
 def store(metrics: Metrics) -> Store:
     return Store(metrics)
+
+
+async def rechecked(client: Api, store: Store) -> list[Change]:
+    """What a re-check of the jobs tells."""
+    told: list[Change] = []
+    await recheck(client, store, "BatchJob", told.append)
+    return told
+
+
+async def may_list(api: Api) -> bool:
+    """Whether the API server has noticed that we may."""
+    try:
+        return bool(await api.list("BatchJob"))
+    except Waiting:
+        return False
 
 
 async def test_sync_holds_everything(client: Api, namespace: str, store: Store) -> None:
@@ -53,7 +75,7 @@ async def test_a_deletion_that_no_event_told_is_found(client: Api, namespace: st
     job = store.job(key)
     assert job is not None
     await client.delete("BatchJob", namespace, "goes", job.metadata.uid)
-    changes = [change for change in await recheck(client, store, "BatchJob") if change.key.namespace == namespace]
+    changes = [change for change in await rechecked(client, store) if change.key.namespace == namespace]
     assert [(change.type, change.key) for change in changes] == [(ChangeType.DELETED, key)]
     assert store.get(key) is None
     assert store.get(Key("BatchJob", namespace, "stays")) is not None
@@ -65,7 +87,7 @@ async def test_a_recreation_that_no_event_told_is_found(client: Api, namespace: 
     await sync(client, store, ("BatchJob",))
     await client.delete("BatchJob", namespace, "a", old)
     new = (await client.create("BatchJob", namespace, batch_job("a")))["metadata"]["uid"]
-    changes = [change for change in await recheck(client, store, "BatchJob") if change.key.namespace == namespace]
+    changes = [change for change in await rechecked(client, store) if change.key.namespace == namespace]
     assert [change.type for change in changes] == [ChangeType.DELETED, ChangeType.ADDED]
     job = store.job(Key("BatchJob", namespace, "a"))
     assert job is not None and job.metadata.uid == new
@@ -76,9 +98,37 @@ async def test_a_change_that_no_event_told_is_fetched(client: Api, namespace: st
     await client.create("BatchJob", namespace, batch_job("a"))
     await sync(client, store, ("BatchJob",))
     await client.patch("BatchJob", namespace, "a", {"spec": {"suspend": True}})
-    await recheck(client, store, "BatchJob")
+    await rechecked(client, store)
     job = store.job(Key("BatchJob", namespace, "a"))
     assert job is not None and job.spec.suspend
+
+
+async def test_many_changes_that_no_event_told_are_told(client: Api, namespace: str, store: Store) -> None:
+    """1.3, 2.1: also where one LIST is cheaper than a GET for each; nobody else will tell of them."""
+    await sync(client, store, ("BatchJob",))
+    names = {f"job-{number:03}" for number in range(MANY + 1)}
+    await asyncio.gather(*(client.create("BatchJob", namespace, batch_job(name)) for name in names))
+    found = {change.key.name for change in await rechecked(client, store) if change.key.namespace == namespace}
+    assert found == names
+
+
+async def test_what_was_stored_before_a_read_failed_is_told(
+    client: Api, plane: RunningPlane, plane_http: httpx.Client, metrics: Metrics, namespace: str, store: Store
+) -> None:
+    """1.3, 2.1: the right to GET is missing: the deletion that the LIST had told is not lost with the read."""
+    gone = (await client.create("BatchJob", namespace, batch_job("gone")))["metadata"]["uid"]
+    await sync(client, store, ("BatchJob",))
+    await client.delete("BatchJob", namespace, "gone", gone)
+    await client.create("BatchJob", namespace, batch_job("new"))
+    user, told = f"lister-{namespace}", list[Change]()
+    rule = {"apiGroups": ["holdfast.dev"], "resources": ["batchjobs"], "verbs": ["list"]}
+    with allowed(plane_http, user, rule):
+        async with connected(plane, metrics, user=user) as api:
+            await eventually(lambda: may_list(api))
+            with pytest.raises(Waiting, match="cannot get"):
+                await recheck(api, store, "BatchJob", told.append)
+    found = [(change.type, change.key.name) for change in told if change.key.namespace == namespace]
+    assert found == [(ChangeType.DELETED, "gone")]
 
 
 async def test_what_was_written_after_the_list_stays(client: Api, namespace: str, store: Store) -> None:
@@ -91,7 +141,7 @@ async def test_what_was_written_after_the_list_stays(client: Api, namespace: str
     store._highest["BatchJob"] = 0  # the LIST below is older than this object, yet not an older etcd
     store.update("BatchJob", raw)
     store._highest["BatchJob"] = 0
-    assert [c for c in await recheck(client, store, "BatchJob") if c.key.name == "later"] == []
+    assert [c for c in await rechecked(client, store) if c.key.name == "later"] == []
     assert store.count("BatchJob") == changes_before + 1
 
 
@@ -105,5 +155,5 @@ async def test_an_older_etcd_is_noticed_and_changes_nothing(
     before = store.versions("BatchJob")
     store.saw("BatchJob", store.highest_version("BatchJob") + 10**9)
     with pytest.raises(OlderEtcd, match="holdfast adopt"):
-        await (sync(client, store, ("BatchJob",)) if how == "sync" else recheck(client, store, "BatchJob"))
+        await (sync(client, store, ("BatchJob",)) if how == "sync" else rechecked(client, store))
     assert store.versions("BatchJob") == before

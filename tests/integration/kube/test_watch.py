@@ -123,7 +123,7 @@ async def test_events_go_on_after_the_api_server_was_killed(plane: RunningPlane,
         await client.delete("BatchJob", namespace, "goes", uid)
         await eventually(lambda: _create(client, namespace, "after"), 30)
         await eventually(lambda: any(name == "after" for _, _, name in seen.events), 60)
-        await recheck(client, seen.store, "BatchJob")
+        await recheck(client, seen.store, "BatchJob", lambda _: None)
         held = {key.name for key in seen.store.keys("BatchJob") if key.namespace == namespace}
         assert held == {"stays", "after"}
 

@@ -30,14 +30,20 @@ async def connected(
 
 
 @contextmanager
-def allowed(http: httpx.Client, user: str) -> Iterator[None]:
-    """A user may do all from now on."""
-    rbac = "rbac.authorization.k8s.io"
+def allowed(http: httpx.Client, user: str, *rules: dict[str, list[str]]) -> Iterator[None]:
+    """A user may do what the rules say from now on; without any: all."""
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    group = "rbac.authorization.k8s.io"
     body = {
         "metadata": {"name": user},
-        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"apiGroup": rbac, "kind": "User", "name": user}],
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": user if rules else "cluster-admin"},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
     }
-    http.post(f"/apis/{rbac}/v1/clusterrolebindings", json=body).raise_for_status()
+    if rules:
+        role = {"metadata": {"name": user}, "rules": [*rules]}
+        http.post(f"{rbac}/clusterroles", json=role).raise_for_status()
+    http.post(f"{rbac}/clusterrolebindings", json=body).raise_for_status()
     yield
-    http.delete(f"/apis/{rbac}/v1/clusterrolebindings/{user}").raise_for_status()
+    http.delete(f"{rbac}/clusterrolebindings/{user}").raise_for_status()
+    if rules:
+        http.delete(f"{rbac}/clusterroles/{user}").raise_for_status()
