@@ -90,6 +90,7 @@ class Observation:
         host: node that it runs on, "" where that is the controller's own host.
         executor: name of the executor that looked.
         fenced: its executor keeps it from publishing what it pushes.
+        began: False: it is over, and its command is proved never to have been let go, whatever took its place away.
         publication: of an attempt whose executor publishes what it pushed, once the command has succeeded; else None.
     """
 
@@ -106,4 +107,5 @@ class Observation:
     host: str = ""
     executor: str = "Process"
     fenced: bool = False
+    began: bool = True
     publication: Publication | None = None

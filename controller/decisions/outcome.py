@@ -141,7 +141,8 @@ def follow(
             new = step.not_running(job, new, now, SUSPENDED, text)
             return suspended(job, new, now), Note(SUSPENDED, text)
         case AttemptState.LOST:
-            return lost(job, new.model_copy(update={"losses": new.losses + 1}), now, found.message)
+            new = new.model_copy(update={"losses": new.losses + 1})
+            return lost(job, new, now, found.message, began=observed.began)
         case AttemptState.NEVER_STARTED:
             return _never_started(job, new, now, text)
         case _:
@@ -163,8 +164,10 @@ def suspended(job: BatchJob, status: BatchJobStatus, now: datetime) -> BatchJobS
     return new.model_copy(update=update)
 
 
-def lost(job: BatchJob, status: BatchJobStatus, now: datetime, message: str) -> tuple[BatchJobStatus, Note]:
-    """What follows a lost attempt: spec.onLost, within spec.lossLimit."""
+def lost(
+    job: BatchJob, status: BatchJobStatus, now: datetime, message: str, *, began: bool = True
+) -> tuple[BatchJobStatus, Note]:
+    """What follows a lost attempt: spec.onLost, within spec.lossLimit. One that never began left nothing to resume."""
     assert status.attempt is not None
     number = status.attempt.number
     text = f"attempt {number} was lost: {message}"
@@ -178,7 +181,8 @@ def lost(job: BatchJob, status: BatchJobStatus, now: datetime, message: str) -> 
     new = step.not_running(job, status, now, "Lost", text)
     again = "it is started again"
     if job.spec.on_lost is OnLost.RESUME:
-        new, again = resume.wish(new), "it is resumed"
+        new = resume.wish(new) if began else resume.wish_again(new)
+        again = "it is resumed" if new.resume_from is not None else again
     return step.waiting(job, new, now, "Lost", f"{text}; {again}"), Note("Lost", f"{text}; {again}", warning=True)
 
 

@@ -9,6 +9,7 @@ import pytest
 from controller.decisions.observed import Evidence
 from controller.decisions.outcome import DISRUPTIONS, outcome
 from controller.executors.pod import names
+from controller.executors.pod.views import UNKNOWN
 from tests.unit.pod_objects import COMPLETE, FAILED, RUNNING, Object, exited, job, moment, pod, seen, true, waits
 
 STOP = {names.STOPPED: {"reason": "Canceled", "at": moment(-10)}}
@@ -62,6 +63,12 @@ ENDS: list[tuple[str, Object, Object | None, Evidence, int | None, str]] = [
     ("stopped, with a command that obeys", job(COMPLETE, notes=STOP), pod("Succeeded", exited(0)), Evidence.ENDED, 0,
      "Canceled"),
     ("stopped after it had ended", job(COMPLETE, notes=STOP), pod("Succeeded", exited(0, at=-20)), Evidence.ENDED, 0,
+     ""),
+    ("stopped, by a node's clock that is behind", job(FAILED, notes=STOP), pod("Failed", exited(143, at=-12),
+     deleted=-5), Evidence.ENDED, 143, "Canceled"),
+    ("stopped, and obeyed, by such a clock", job(FAILED, notes=STOP), pod("Failed", exited(0, at=-12), deleted=-5),
+     Evidence.ENDED, 0, "Canceled"),
+    ("ended while it was to be stopped", job(FAILED, notes=STOP), pod("Failed", exited(7, at=-20)), Evidence.ENDED, 7,
      ""),
     ("stopped, never seen again", job(notes=STOP), None, Evidence.ENDED, None, "Canceled"),
     ("voided", job(suspend=True, notes=VOID), None, Evidence.NEVER_STARTED, None, "ImagePull"),
@@ -120,6 +127,44 @@ def test_a_running_pod_is_alive() -> None:
         "node-1",
     )
     assert found.started_at is not None
+
+
+@pytest.mark.parametrize(
+    ("own", "state", "asked"),
+    [
+        (job(notes=STOP), pod("Running", RUNNING), False),
+        (job(notes=STOP), pod("Running", RUNNING, deleted=20), True),
+        (job(), pod("Running", RUNNING, deleted=20), True),
+        (job(deletionTimestamp=moment(-1)), pod("Running", RUNNING), True),
+        (None, pod("Running", RUNNING), False),
+        (None, pod("Running", RUNNING, deleted=20), True),
+    ],
+)
+def test_a_stop_is_asked_for_until_it_is_carried_out(own: Object | None, state: Object, asked: bool) -> None:
+    """3.6: the note on the Job comes first; whoever finds only that, or no Job any more, has to stop the Pod."""
+    found = seen(own, state)
+    assert (found.evidence, found.stop_requested) == (Evidence.ALIVE, asked)
+
+
+BEFORE = waits("PodInitializing")
+BEGAN: list[tuple[str, Object, bool]] = [
+    ("drained while its workspace was made", pod("Failed", BEFORE, disrupted("EvictionByEvictionAPI")), False),
+    ("drained in mid-command", pod("Failed", exited(143), disrupted("EvictionByEvictionAPI")), True),
+    ("shut down before it began", pod("Failed", BEFORE, reason="NodeShutdown"), False),
+    ("too slow to begin", pod("Failed", BEFORE, reason="DeadlineExceeded"), False),
+    ("node gone, told as waiting", pod("Failed", BEFORE, disrupted("DeletionByPodGC")), True),
+    ("tainted, told as waiting", pod("Failed", BEFORE, disrupted("DeletionByTaintManager")), True),
+    ("its container is not known any more", pod("Failed", exited(137, UNKNOWN)), True),
+    ("evicted, and nothing told of its containers", pod("Failed", None, disrupted("EvictionByEvictionAPI")), True),
+]
+
+
+@pytest.mark.parametrize(("name", "state", "began"), BEGAN, ids=[row[0] for row in BEGAN])
+def test_whether_the_command_was_let_go(name: str, state: Object, began: bool) -> None:
+    """3.5: only what is proved never to have begun left nothing to resume."""
+    found = seen(job(FAILED), state)
+    assert (found.evidence, found.began) == (Evidence.ENDED, began)
+    assert began or found.started_at is None
 
 
 @pytest.mark.parametrize("closing", [true("FailureTarget"), true("SuccessCriteriaMet")])

@@ -73,6 +73,17 @@ def test_only_a_loss_is_resumed(found: Observation, spec: dict[str, object], res
     assert later.status.attempt.resumed_from == (1 if resumes else None)
 
 
+def test_a_loss_before_the_command_began_left_nothing() -> None:
+    """3.5: it counts as a loss; the next attempt goes on where this one was to go on, or begins anew."""
+    early = replace(ended(None, reason="Evicted"), began=False, started_at=None)
+    now, plan = after(job().on_lost("Resume", limit=5).running().build(), seen(early))
+    assert (now.status.resume_from, now.status.losses) == (None, 1)
+    assert "it is started again" in plan.notes[0].message
+    now, plan = after(resuming(number=3, source=2), seen(early))
+    assert (now.status.resume_from, now.status.losses) == (2, 1)
+    assert "it is resumed" in plan.notes[0].message
+
+
 def test_a_clean_attempt_after_a_resumed_one_says_so() -> None:
     """3.5: what failed after it was resumed is repeated from the start, in a workspace of its own."""
     running = resuming(AttemptState.RUNNING)

@@ -70,6 +70,13 @@ class Collector:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def leave(self, attempt: AttemptId) -> None:
+        """Its kubelet has nothing more of it: what was taken over is all there will be."""
+        task = self._tasks.pop(attempt, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
     async def finish(self, attempt: AttemptId, pod: PodView | None, limit: int | None) -> None:
         """Have all of the output of an attempt that is over where it is kept.
 

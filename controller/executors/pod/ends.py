@@ -45,7 +45,7 @@ def end_of(job: JobView, pod: PodView, now: datetime) -> tuple[Evidence, ExitRec
         return Evidence.ENDED, ExitRecord(0, None, "", "", at)
     last = at if published is None else _published_at(job, pod, now)
     note = job.stopped or job.voided
-    if note is None or (note.at is not None and last < note.at.replace(microsecond=0)):  # times of Pods: whole seconds
+    if note is not None and _was_over(job, pod, last, note):
         note = None
     if code == 0 and note is None and job.complete is not None:
         return Evidence.ENDED, ExitRecord(0, None, "", "", at)
@@ -65,6 +65,24 @@ def end_of(job: JobView, pod: PodView, now: datetime) -> tuple[Evidence, ExitRec
     if ended is not None and ended.reason == "OOMKilled":
         return Evidence.ENDED, ExitRecord(code, None, "OOMKilled", "it used more memory than its limit", at)
     return Evidence.ENDED, ExitRecord(code, None, "" if code is not None else "NodeLost", "", at)
+
+
+def _was_over(job: JobView, pod: PodView, last: datetime, note: Note) -> bool:
+    """Whether it had ended by itself when it was to be stopped: times of Pods are whole seconds of their node's clock,
+    which may be behind ours, so they count only where the stop ended nothing."""
+    ended_nothing = job.complete is not None or pod.gone_by is None
+    return ended_nothing and note.at is not None and last < note.at.replace(microsecond=0)
+
+
+def never_began(pod: PodView) -> bool:
+    """Whether it is proved of a Pod that is over that its command was never let go.
+
+    Where its node is lost that is not: its kubelet may have begun it and told nobody.
+    """
+    lost = pod.disrupted is not None and DISRUPTED.get(pod.disrupted.reason) == "NodeLost"
+    if pod.began or pod.terminated is not None or lost or pod.reason == "NodeLost":
+        return False
+    return not pod.node or pod.waiting is not None
 
 
 def _published_at(job: JobView, pod: PodView, now: datetime) -> datetime:

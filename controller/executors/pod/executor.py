@@ -210,10 +210,17 @@ class PodExecutor:
         if not (seen.job.finished or seen.job.suspended):
             await self._cluster.patch_job(seen.job.namespace, seen.job.name, seen.job.uid, {"spec": NEVER})
         if found.evidence is not Evidence.NEVER_STARTED:
-            await self._collector.finish(attempt, seen.pod, seen.job.output_bytes)
+            await self._keep_output(seen)
         await self._record_end(seen, found)
         for pod in seen.pods if self._remove_pods else ():
             await self._cluster.delete_pod(pod.namespace, pod.name, pod.uid)
+
+    async def _keep_output(self, seen: Seen) -> None:
+        """A kubelet has nothing of a command that never began, or that it does not know any more."""
+        printed = next((pod for pod in seen.pods if pod.began), None)
+        if printed is None and seen.pods:
+            await self._collector.leave(seen.attempt)
+        await self._collector.finish(seen.attempt, printed, seen.job.output_bytes if seen.job is not None else None)
 
     async def _record_end(self, seen: Seen, found: Observation) -> None:
         """A success that published nothing needs no record beside its Job's condition; what was voided has one."""

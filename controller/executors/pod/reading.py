@@ -8,11 +8,12 @@ not go proves nothing: its node may be cut off, and the command may run there.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from controller.decisions.executors import POD
 from controller.decisions.observed import Evidence, ExitRecord, Observation
-from controller.executors.pod.ends import end_of, recorded_end
+from controller.executors.pod.ends import end_of, never_began, recorded_end
 from controller.executors.pod.pending import pending
 from controller.executors.pod.published import publication_of
 from controller.executors.pod.views import JobView, PodView
@@ -67,13 +68,13 @@ def _with_pod(job: JobView | None, pod: PodView, now: datetime) -> Observation:
             "not confirm it; if the node is gone for good, delete it or taint it out-of-service"
         )
         return Observation(Evidence.UNKNOWN, message=text, executor=POD, supervised=True)
-    deleted = pod.gone_by is not None
+    deleted = pod.gone_by is not None  # our note on the Job alone ends nothing: a crash may have come after it
     ends = job is None or job.stopped is not None or job.deleting or (job.finished and deleted)
     if pod.began or ends or job is None:
         return Observation(
             Evidence.ALIVE,
             started_at=pod.running_since or (pod.terminated.started_at if pod.terminated else None),
-            stop_requested=ends or deleted,
+            stop_requested=deleted or (job is not None and job.deleting),
             supervised=True,
             host=pod.node,
             executor=POD,
@@ -108,10 +109,12 @@ def _ended(
 ) -> Observation:
     started = None if evidence is Evidence.NEVER_STARTED else _started(job, pod)
     host = pod.node if pod is not None else ""
+    begun = pod is None or not never_began(pod)
     published = publication_of(pod) if pod is not None else None
     if published is None and job is not None and job.ended is not None:
         published = job.ended.publication
-    return Observation(evidence, record, started, supervised=True, host=host, executor=POD, publication=published)
+    told = Observation(evidence, record, started, supervised=True, host=host, executor=POD, publication=published)
+    return told if begun else replace(told, began=False, started_at=None)
 
 
 def _started(job: JobView | None, pod: PodView | None) -> datetime | None:

@@ -33,11 +33,6 @@ class Seen:
         deleted = pod_view(last) if last is not None else None
         return cls(attempt, own, tuple(pod_view(raw) for raw in pods), deleted)
 
-    @property
-    def pod(self) -> PodView | None:
-        """The one whose output there is."""
-        return next((pod for pod in self.pods if pod.began or pod.over), None)
-
 
 def _owned(view: JobView, attempt: AttemptId) -> bool:
     return view.attempt == str(attempt) and attempt.job_uid in view.owners
