@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 
 import structlog
 
-from controller.decisions.observed import Evidence, ExitRecord, Observation
-from controller.errors import HoldfastError, Terminal, Transient, Waiting
+from controller.decisions.observed import Evidence, Observation
+from controller.errors import HoldfastError, Transient, Waiting
 from controller.executors.base import AttemptId, LaunchSpec, Usage
 from controller.executors.pod import names
 from controller.executors.pod.cluster import Cluster
@@ -23,7 +23,8 @@ from controller.executors.pod.collector import Collector
 from controller.executors.pod.elsewhere import KeptElsewhere
 from controller.executors.pod.ends import to_note
 from controller.executors.pod.looks import Looks, Owner, attempt_of, proved
-from controller.executors.pod.manifest import NEVER, annotated, ended_patch, job_of, voided_job
+from controller.executors.pod.maker import Maker
+from controller.executors.pod.manifest import NEVER, annotated, ended_patch
 from controller.executors.pod.place import OutputPlace
 from controller.executors.pod.reading import OVER
 from controller.executors.pod.seen import Seen, signature
@@ -48,8 +49,8 @@ class PodExecutor:
     def __init__(self, cluster: Cluster, place: OutputPlace, owner: Owner, *, remove_pods: bool) -> None:
         self._cluster = cluster
         self._place = place
-        self._owner = owner
         self._looks = Looks(cluster, place, owner)
+        self._maker = Maker(cluster, self._looks, owner)
         self._remove_pods = remove_pods
         self._collector = Collector(cluster, place, self._printed_too_much)
         self._archive = KeptElsewhere(place, self._wake)
@@ -93,24 +94,7 @@ class PodExecutor:
             Waiting: a quota or a right is missing.
             Transient: it may start when tried again.
         """
-        if spec.pod is None:
-            raise Terminal("InvalidSpec", "spec.pod.image: is required for a Pod")
-        if spec.attempt in self._looks.refused:
-            return
-        if await self._cluster.create_job(spec.namespace, job_of(spec, spec.pod)):
-            return
-        if not await self._is_ours(spec.attempt, spec.namespace, spec.job):
-            name = names.job_name(spec.job, spec.attempt)
-            text = f"Job {spec.namespace}/{name} belongs to somebody else; delete it, or make the BatchJob anew"
-            raise Terminal("NameConflict", text)
-
-    async def _is_ours(self, attempt: AttemptId, namespace: str, job: str) -> bool:
-        """Whether the Job of an attempt's name, which exists, has our label and owner."""
-        name = names.job_name(job, attempt)
-        found = await self._cluster.job(namespace, name)
-        if found is None:
-            raise Transient("JobVanished", f"Job {namespace}/{name} was there a moment ago")
-        return Seen.of(attempt, [found], []).job is not None
+        await self._maker.launch(spec)
 
     async def stop(self, attempt: AttemptId, reason: str, grace_seconds: float) -> None:
         """Write down that it is stopped, then TERM, grace, KILL; nothing to do without a Job and a Pod.
@@ -125,7 +109,7 @@ class PodExecutor:
         job = seen.job
         if job is not None and job.stopped is None and not job.finished:
             held = job.suspended and job.voided is None
-            note = {"reason": "Preempted" if held else reason, "at": _now()}
+            note = {"reason": "Preempted" if held else reason, "at": datetime.now(UTC).isoformat()}
             began = any(pod.began and not pod.over for pod in seen.pods)
             patch = annotated if began else ended_patch
             await self._cluster.patch_job(job.namespace, job.name, job.uid, patch(names.STOPPED, note))
@@ -139,38 +123,7 @@ class PodExecutor:
         Raises:
             Transient, Waiting: the API server could not take it.
         """
-        seen = await self._looks.look(attempt)
-        job = seen.job
-        if any(pod.began or pod.over for pod in seen.pods) or (job is None and seen.pods):
-            return False
-        if job is None:
-            return await self._void_unmade(attempt, message)
-        if job.finished or job.stopped is not None:
-            return False
-        if job.voided is None:
-            why = proved(seen).pending if seen.pods else ""
-            note = {"reason": why if why == "ImagePull" else "", "message": message, "at": _now()}
-            await self._cluster.patch_job(job.namespace, job.name, job.uid, ended_patch(names.VOIDED, note))
-        for pod in seen.pods:
-            await self._cluster.delete_pod(pod.namespace, pod.name, pod.uid)
-        return True
-
-    async def _void_unmade(self, attempt: AttemptId, message: str) -> bool:
-        """Take the name, so that a launch that is still under way somewhere finds it taken."""
-        owner = self._owner(attempt.job_uid)
-        if owner is None:
-            return True  # nobody launches attempts of a job that is gone
-        note = {"reason": "", "message": message, "at": _now()}
-        try:
-            made = await self._cluster.create_job(owner[0], voided_job(owner[1], attempt, note))
-        except (Waiting, Terminal):  # a quota or a webhook refuses it, as it would the launch
-            made = False
-        else:
-            if not made and await self._is_ours(attempt, *owner):
-                raise Transient("LaunchedMeanwhile", f"the launch of {attempt} arrived in this moment")
-        if not made:  # it cannot be made, and neither can the Job of a launch
-            self._looks.refused[attempt] = ExitRecord(None, None, "", message, datetime.now(UTC))
-        return True
+        return await self._maker.void(attempt, message)
 
     async def usage(self, attempt: AttemptId) -> Usage:
         """Its Pods that run; what they take is the node's to tell."""
@@ -319,7 +272,3 @@ class PodExecutor:
             except HoldfastError as error:
                 _log.warning("an attempt over its limit of output is not stopped yet", error=error.message)
                 await asyncio.sleep(STOP_AGAIN_SECONDS)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
