@@ -76,15 +76,19 @@ class Relisting:
         Raises:
             OlderEtcd: etcd was replaced: the controller has to end.
         """
+        said = ""
         while True:
             await self._due.wait()
             self._due.clear()
             try:
                 await self._read()
+                said = ""
             except OlderEtcd:
                 raise
             except HoldfastError as error:
-                _log.warning("the jobs cannot be listed: new ones wait", reason=error.reason, error=error.message)
+                if said != error.reason:
+                    _log.warning("the jobs cannot be listed: new ones wait", reason=error.reason, error=error.message)
+                said = error.reason
                 self._due.set()
                 await asyncio.sleep(AGAIN_SECONDS)
 
