@@ -12,6 +12,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 import certifi
 import httpcore
 import httpx
+from h2.exceptions import H2Error  # comes with httpx[http2]
 
 from controller.delivery.connect import GuardedBackend, Resolver, SystemResolver
 from controller.delivery.guard import Guard
@@ -29,7 +30,9 @@ _ERRORS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
     (httpcore.LocalProtocolError, httpx.LocalProtocolError),
     (httpcore.ProtocolError, httpx.RemoteProtocolError),
     (httpcore.ConnectionNotAvailable, httpx.ConnectError),
+    (H2Error, httpx.RemoteProtocolError),  # a body of another length than was announced: httpcore lets it through
 )
+CAUGHT = tuple(ours for ours, _ in _ERRORS)
 
 
 def trust() -> ssl.SSLContext:
@@ -87,7 +90,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         )
         try:
             got = await self._pool.handle_async_request(sent)
-        except httpcore_errors as error:
+        except CAUGHT as error:
             raise _mapped(error, request) from error
         assert isinstance(got.stream, AsyncIterable)
         return httpx.Response(got.status, headers=got.headers, stream=_Body(got), extensions=got.extensions)
@@ -107,14 +110,11 @@ class _Body(httpx.AsyncByteStream):
         try:
             async for part in self._response.aiter_stream():
                 yield part
-        except httpcore_errors as error:
+        except CAUGHT as error:
             raise _mapped(error, None) from error
 
     async def aclose(self) -> None:
         await self._response.aclose()
-
-
-httpcore_errors = tuple(ours for ours, _ in _ERRORS)
 
 
 def _mapped(error: Exception, request: httpx.Request | None) -> httpx.TransportError:

@@ -8,6 +8,8 @@ from pathlib import Path
 import h2.config
 import h2.connection
 import h2.events
+import pytest
+from hyperframe.frame import DataFrame
 
 from controller.decisions.answer import Meaning
 from tests.integration.delivery.receivers import PAYLOAD, Authority, Request, listening, message, sender
@@ -88,3 +90,33 @@ async def test_rubbish_over_http2(tmp_path: Path) -> None:
     async with listening(talk, tls=authority.server) as where, sender(tls=authority.trusted) as sending:
         answer = await sending.send(message(where.url.replace("http:", "https:"), total_seconds=3.0))
     assert answer.meaning is Meaning.FAILED and answer.reason in ("BadAnswer", "ConnectionBroken", "Timeout"), answer
+
+
+@pytest.mark.parametrize("body", [b"abc", b"nine bytes"])
+async def test_a_body_of_another_length_over_http2(tmp_path: Path, body: bytes) -> None:
+    """Faults: content-length is a lie; the status stands, and the next try begins with a new connection."""
+    requests = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        state = h2.connection.H2Connection(config=h2.config.H2Configuration(client_side=False))
+        state.initiate_connection()
+        writer.write(state.data_to_send())
+        while data := await reader.read(65536):
+            for event in state.receive_data(data):
+                if isinstance(event, h2.events.StreamEnded):
+                    requests += 1
+                    state.send_headers(event.stream_id, [(":status", "200"), ("content-length", "5")])
+                    frame = DataFrame(event.stream_id, body, flags=["END_STREAM"])
+                    writer.write(state.data_to_send())
+                    await writer.drain()
+                    await asyncio.sleep(0.1)  # the body is to come in a segment of its own
+                    writer.write(frame.serialize())
+            writer.write(state.data_to_send())
+            await writer.drain()
+
+    authority = Authority.make(tmp_path, "127.0.0.1", alpn=("h2",))
+    async with listening(talk, tls=authority.server) as where, sender(tls=authority.trusted) as sending:
+        for tries in (1, 2):
+            answer = await sending.send(message(where.url.replace("http:", "https:"), total_seconds=10.0))
+            assert (answer.meaning, answer.code, requests) == (Meaning.DELIVERED, 200, tries)
