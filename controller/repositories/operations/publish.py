@@ -23,6 +23,10 @@ from controller.repositories.operations.stale import remove_stale
 from controller.repositories.orders import Publish
 from controller.repositories.results import Reason
 
+WAY_OUT = (
+    "the commits stay in the mirror, where later jobs on {branch} begin and are refused too, until one of them runs "
+    "`git pull --no-rebase origin refs/upstream/{branch}` before its push"
+)
 FIRST_WAIT, LONGEST_WAIT = 2.0, 60.0  # seconds between tries; doubled
 
 
@@ -73,5 +77,5 @@ def _push(git: Git, order: Publish) -> str:
     pull(git)
     theirs = refs.read_head(git.directory, order.branch, refs.UPSTREAM)
     if theirs is None or git.call("merge-base", "--is-ancestor", order.commit, theirs)[0] != 0:
-        raise failure
+        raise Failed(failure.reason, f"{failure.outcome.message}; {WAY_OUT.format(branch=order.branch)}")
     return f"the remote has it already, below {theirs[:12]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,22 @@ def test_not_a_fast_forward(pushed: tuple[Home, str]) -> None:
     theirs = home.upstream.commit({"theirs": "1\n"})
     failed_as(home.perform(requests.publish, home.remote, "main", commit), Reason.NON_FAST_FORWARD, "main")
     assert at_remote(home) == theirs and refs.read_head(home.mirror, "main") == commit
+
+
+def test_the_way_out_of_a_refused_push(pushed: tuple[Home, str]) -> None:
+    """Issue 4: later jobs begin at what was refused; the command that the message names makes the branch fit again."""
+    home, commit = pushed
+    theirs = home.upstream.commit({"theirs": "1\n"})
+    refused = home.perform(requests.publish, home.remote, "main", commit)
+    (command,) = re.findall(r"`(git pull [^`]+)`", refused.message)
+    workspace = home.workspace("w2")
+    assert git(workspace, "rev-parse", "HEAD").stdout.strip() == commit
+    git(workspace, *command.split()[1:])
+    assert home.push(workspace, "main").returncode == 0
+    merged = git(workspace, "rev-parse", "HEAD").stdout.strip()
+    assert home.perform(requests.publish, home.remote, "main", merged).succeeded
+    assert at_remote(home) == merged
+    assert set(git(workspace, "log", "-1", "--format=%P").stdout.split()) == {commit, theirs}
 
 
 def test_published_before_and_built_upon(pushed: tuple[Home, str]) -> None:
