@@ -115,7 +115,7 @@ def _name(common_name: str, organization: str | None = None) -> x509.Name:
 
 
 def _good(home: Home, name: str, ca: x509.Certificate | None, now: datetime) -> bool:
-    """Whether the pair can be read, belongs together, comes from `ca` and does not end soon."""
+    """Whether the pair can be read, belongs together, comes from `ca`, holds by our clock and does not end soon."""
     try:
         certificate = x509.load_pem_x509_certificate(home.crt(name).read_bytes())
         key = serialization.load_pem_private_key(home.key(name).read_bytes(), None)
@@ -128,6 +128,8 @@ def _good(home: Home, name: str, ca: x509.Certificate | None, now: datetime) -> 
             certificate.verify_directly_issued_by(ca)
         except (InvalidSignature, TypeError, ValueError):  # made by a CA that was since renewed or removed
             return False
+    if certificate.not_valid_before_utc > now:  # the clock ran ahead when it was made
+        return False
     return certificate.not_valid_after_utc - now > timedelta(days=RENEW_DAYS)
 
 

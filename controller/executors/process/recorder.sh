@@ -11,6 +11,7 @@ shift 6
 dir=/proc/self/fd/8
 
 record() {
+    unset LD_LIBRARY_PATH LD_PRELOAD LD_AUDIT # they are the command's: mv may not even start with them
     until printf '%-255s\n' "$1" 1<>$dir/exit.reserved && "$mv" -f $dir/exit.reserved $dir/exit.json; do
         [ -e $dir/attempt.json ] || exit 1 # the run directory was deleted: there is nobody to tell
         "$sleep" 1

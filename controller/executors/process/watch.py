@@ -67,7 +67,10 @@ class Watch:
             return not self._record(self._reaped)
         # The recorder was killed alone: the command became our child, and we will reap it.
         command = self._command()
-        return command is not None and compare(command) is Verdict.SAME
+        if command is not None and compare(command) is Verdict.SAME:
+            return True
+        self._reap()  # it may have ended between the two looks
+        return self._reaped is not None and not self._record(self._reaped)
 
     def _reap(self) -> None:
         if not self._parent:
@@ -192,6 +195,8 @@ class Watch:
                 left.hurry(stop.grace_seconds)
             if not members(self._scope()):
                 left = None
+        if self._reaped is not None and not self._run.exists("exit.json"):
+            self._record(self._reaped)
         cgroup.remove(self._process.cgroup)
         durable = self._make_durable()
         self._story.tell("Ended", left=0, durable=durable)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -31,6 +34,24 @@ async def test_exit_code_output_and_wake_up(host: Host) -> None:
     assert host.output(spec) == "out\nerr\n"
     assert seen.output_bytes == 8
     await until(lambda: host.woken == [spec.attempt], what="wake-up")
+
+
+def libraries(program: str) -> list[str]:
+    """What it is linked to beside the C library."""
+    found = subprocess.run(["ldd", program], capture_output=True, text=True, timeout=30, check=True)
+    return [line.split()[0] for line in found.stdout.splitlines() if "=> /" in line and "libc.so" not in line]
+
+
+async def test_libraries_of_the_job_are_not_the_recorders(host: Host, tmp_path: Path) -> None:
+    """3.4: what it tells the dynamic loader breaks tools of the recorder; the end is recorded all the same."""
+    needed = await asyncio.to_thread(libraries, shutil.which("mv") or "mv")
+    assert needed, "mv needs no library that a test could break"
+    for name in needed:
+        (tmp_path / name).write_text("no library")
+    spec = host.shell("mv --version; echo ran; exit 7", env={"LD_LIBRARY_PATH": str(tmp_path)})
+    end = record(await host.finish(spec))
+    assert (end.code, end.reason) == (7, "")
+    assert "ran" in host.output(spec) and "GNU" not in host.output(spec)
 
 
 async def test_while_it_runs(host: Host) -> None:

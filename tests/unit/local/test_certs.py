@@ -51,6 +51,15 @@ def test_near_their_end_leaves_are_renewed_and_the_ca_stays(pki: Home) -> None:
     assert certs.ensure(pki, soon) == frozenset()
 
 
+def test_what_was_made_while_the_clock_ran_ahead_is_replaced(tmp_path: Path) -> None:
+    """Design 10: nobody could connect until that day; the CA is renewed too, and so is all that it signed."""
+    pki, now = Home.at(tmp_path), datetime.now(UTC)
+    pki.prepare()
+    certs.ensure(pki, now + timedelta(days=200))
+    assert certs.ensure(pki, now) == ALL - {"service-accounts"}
+    assert certs.ensure(pki, now) == frozenset()
+
+
 def test_a_new_ca_renews_what_it_signed(pki: Home) -> None:
     pki.crt("ca").unlink()
     assert certs.ensure(pki) == ALL - {"service-accounts"}
