@@ -20,6 +20,7 @@ MAX_TRIES = 5  # that were begun and not ended: one that ends the controller eac
 FAILED_TRIES = 20  # that ended with a fault of the world: over two hours in all
 FIRST_AGAIN, LAST_AGAIN = 5.0, 600.0  # seconds between such a try and the next, doubled each time
 BUSY_AGAIN = 30.0  # seconds; the end of the one that is being taken wakes sooner
+BUSY = "another one is being taken"  # message of one that waits for its turn
 MAX_TEXT = 2048  # bound of status.message in the schema
 
 EXPIRED = "Expired"
@@ -121,15 +122,16 @@ def decide(snapshot: Snapshot, seen: Seen, now: datetime) -> SnapshotPlan:
         why = "the controller ended while it was taken"
         return SnapshotPlan(_failed(snapshot, "GivenUp", f"begun {status.tries} times; {why}", now))
     if seen.busy:
-        waiting = status.model_copy(update={"phase": SnapshotPhase.PENDING, "message": "another one is being taken"})
-        return SnapshotPlan(waiting if status.phase is None else status, wake_after=BUSY_AGAIN)
+        waiting = status.model_copy(update={"phase": SnapshotPhase.PENDING, "message": BUSY})
+        waits_for_its_next_try = status.phase is SnapshotPhase.PENDING  # and says what went wrong
+        return SnapshotPlan(status if waits_for_its_next_try else waiting, wake_after=BUSY_AGAIN)
     begun = {
         "phase": SnapshotPhase.RUNNING,
         "tries": status.tries + 1,
         "location": seen.location,
         "started_at": now,
         "finished_at": None,
-        "message": status.message if status.tries else "",
+        "message": status.message if status.tries and status.message != BUSY else "",
     }
     return SnapshotPlan(status.model_copy(update=begun), take=True)
 

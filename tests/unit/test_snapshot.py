@@ -10,7 +10,17 @@ from pydantic import ValidationError
 from controller.api.conditions import is_true
 from controller.api.snapshot import Snapshot, SnapshotPhase, SnapshotStatus
 from controller.decisions.schedule import due, name_of
-from controller.decisions.snapshot import MAX_TRIES, NotTaken, Seen, SnapshotPlan, Taken, decide, expired, location_of
+from controller.decisions.snapshot import (
+    BUSY,
+    MAX_TRIES,
+    NotTaken,
+    Seen,
+    SnapshotPlan,
+    Taken,
+    decide,
+    expired,
+    location_of,
+)
 from controller.settings import Settings
 from tests.unit.snapshot_builders import T0, ended, snapshot
 
@@ -50,6 +60,25 @@ def test_one_at_a_time() -> None:
     assert waiting.status.phase is SnapshotPhase.PENDING and not waiting.take and waiting.wake_after
     assert see(after(waiting), busy=True).status == waiting.status
     assert see(after(waiting)).take
+
+
+@pytest.mark.parametrize("told", ["", "the disk is full"])
+def test_one_that_was_interrupted_waits_too(told: str) -> None:
+    """7.10: another one was begun first after a restart: it is Pending as long, and its tries are not counted anew."""
+    begun = see(snapshot()).status.model_copy(update={"message": told})
+    waiting = see(with_status(begun), busy=True)
+    assert not waiting.take and waiting.wake_after
+    assert (waiting.status.phase, waiting.status.message, waiting.status.tries) == ("Pending", BUSY, 1)
+    assert see(after(waiting), busy=True).status == waiting.status
+    again = see(after(waiting))
+    assert again.take and (again.status.phase, again.status.message, again.status.tries) == ("Running", "", 2)
+
+
+def test_one_that_waits_for_its_next_try_says_what_went_wrong() -> None:
+    """7.10: not that another one is being taken meanwhile."""
+    failed = see(after(see(snapshot())), ended=AWAY).status
+    later = decide(with_status(failed), Seen(location="/x/a", busy=True), T0 + timedelta(minutes=1))
+    assert not later.take and later.status == failed
 
 
 def test_interrupted_ones_are_taken_again_but_not_for_ever() -> None:

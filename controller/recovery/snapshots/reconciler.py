@@ -12,7 +12,7 @@ import structlog
 from controller.api.keys import Key
 from controller.api.snapshot import Snapshot, SnapshotPhase
 from controller.decisions.audited_acts import archive_removed
-from controller.decisions.snapshot import NotTaken, Seen, Taken, decide, expired, is_good, location_of, too_old
+from controller.decisions.snapshot import BUSY, NotTaken, Seen, Taken, decide, expired, is_good, location_of, too_old
 from controller.errors import Terminal, Transient, Waiting
 from controller.files.remote import wrong_address
 from controller.files.remote_calls import apart
@@ -36,14 +36,26 @@ class _Ended:
     outcome: Taken | NotTaken | BaseException
 
 
+@dataclass(slots=True)
+class _Flight:
+    """The one Snapshot that is being taken; `task` is None while it is still to be recorded that it is."""
+
+    uid: str
+    task: asyncio.Task[Taken | NotTaken] | None = None
+
+
 class SnapshotReconciler:
-    """Called by the workers with a key, never twice at once for the same Snapshot; takes one at a time."""
+    """Called by the workers with a key, never twice at once for the same Snapshot; takes one at a time.
+
+    Workers look at several Snapshots at once, so its turn is reserved in the same step as it is decided: before the
+    record, which may wait, and given back where that fails.
+    """
 
     def __init__(self, parts: Parts, taker: Taker, settings: Settings) -> None:
         self._parts = parts
         self._taker = taker
         self._settings = settings
-        self._flying: tuple[Key, str, asyncio.Task[Taken | NotTaken]] | None = None
+        self._flying: _Flight | None = None
         self._began = 0.0
         self._ended: dict[Key, _Ended] = {}
         parts.store.listen(self._changed, Snapshot.names.kind)
@@ -60,20 +72,25 @@ class SnapshotReconciler:
             return GONE
         ended = self._landed(snapshot)
         plan = decide(snapshot, self._seen(snapshot, ended), self._parts.now())
-        recorded = await self._parts.writer.write(snapshot, plan.status)
+        flight = self._reserve(snapshot) if plan.take else None
+        try:
+            recorded = await self._parts.writer.write(snapshot, plan.status)
+        except BaseException:
+            self._give_back(flight)
+            raise
         self._ended.pop(key, None)
         self._tell(snapshot, recorded)
-        if plan.take:
-            self._take(recorded)
+        if flight is not None:
+            self._take(recorded, flight)
         if plan.remove:
             await self._remove(recorded)
         return Result(plan.wake_after)
 
     async def stop(self) -> None:
         """End what is being taken: it is taken again after the next start."""
-        if self._flying is not None:
-            self._flying[2].cancel()
-            await asyncio.gather(self._flying[2], return_exceptions=True)
+        if self._flying is not None and self._flying.task is not None:
+            self._flying.task.cancel()
+            await asyncio.gather(self._flying.task, return_exceptions=True)
 
     def look_at_all(self) -> None:
         """Time alone expires Snapshots: look at those that retention may want."""
@@ -105,7 +122,7 @@ class SnapshotReconciler:
         return landed.outcome
 
     def _seen(self, snapshot: Snapshot, ended: Taken | NotTaken | None) -> Seen:
-        flying = self._flying is not None and self._flying[1] == snapshot.metadata.uid
+        flying = self._flying is not None and self._flying.uid == snapshot.metadata.uid
         directory = snapshot.spec.destination or self._settings.snapshot_directory
         over = snapshot.status.phase is not None and snapshot.status.phase.over
         return Seen(
@@ -132,24 +149,33 @@ class SnapshotReconciler:
 
     # --- act
 
-    def _take(self, snapshot: Snapshot) -> None:
+    def _reserve(self, snapshot: Snapshot) -> _Flight:
+        self._flying = _Flight(snapshot.metadata.uid)
+        return self._flying
+
+    def _give_back(self, flight: _Flight | None) -> None:
+        """Those that wait look again by themselves: waking them here would have them wake this one in turn."""
+        if flight is not None and self._flying is flight:
+            self._flying = None
+
+    def _take(self, snapshot: Snapshot, flight: _Flight) -> None:
         key, uid = snapshot.key, snapshot.metadata.uid
         audit = (
             self._settings.home / DIRECTORY if snapshot.spec.include_audit or self._settings.snapshot_audit else None
         )
         field = "spec.destination" if snapshot.spec.destination else "HOLDFAST_SNAPSHOT_DESTINATION"
-        order = Order(f"{key.namespace}/{key.name}", snapshot.status.location, field, audit)
+        order = Order(uid, f"{key.namespace}/{key.name}", snapshot.status.location, field, audit)
         task = asyncio.create_task(self._taker.take(order), name=f"snapshot-{key.name}")
-        self._flying, self._began = (key, uid, task), self._parts.monotonic()
-        task.add_done_callback(lambda done: self._done(key, uid, done))
+        flight.task, self._began = task, self._parts.monotonic()
+        task.add_done_callback(lambda done: self._done(key, flight, done))
 
-    def _done(self, key: Key, uid: str, task: asyncio.Task[Taken | NotTaken]) -> None:
-        self._flying = None
+    def _done(self, key: Key, flight: _Flight, task: asyncio.Task[Taken | NotTaken]) -> None:
+        self._give_back(flight)
         if task.cancelled():
             return
         metrics, outcome = self._parts.metrics.snapshots, task.exception() or task.result()
         metrics.seconds.observe(self._parts.monotonic() - self._began)
-        self._ended[key] = _Ended(uid, outcome)
+        self._ended[key] = _Ended(flight.uid, outcome)
         self._parts.queue.add(key, NORMAL)
         for waiting in self._all():
             if waiting.status.phase is None or not waiting.status.phase.over:
@@ -178,7 +204,7 @@ class SnapshotReconciler:
 
     def _tell(self, before: Snapshot, after: Snapshot) -> None:
         phase, why = after.status.phase, after.status.message
-        if phase is SnapshotPhase.PENDING and after.status.tries and why != before.status.message:
+        if phase is SnapshotPhase.PENDING and after.status.tries and why not in (before.status.message, BUSY):
             self._parts.events.record(Reference.to(after), "Warning", "NotTaken", why)
         if phase is before.status.phase or phase is None or not phase.over:
             return
@@ -194,5 +220,7 @@ class SnapshotReconciler:
     def _changed(self, change: Change) -> None:
         """A deleted Snapshot is not taken to its end."""
         flying, old = self._flying, change.old
-        if flying is not None and change.new is None and old is not None and old.metadata.uid == flying[1]:
-            flying[2].cancel()
+        if flying is None or flying.task is None or change.new is not None or old is None:
+            return
+        if old.metadata.uid == flying.uid:
+            flying.task.cancel()

@@ -108,6 +108,68 @@ def test_killed_in_the_middle_it_is_taken_all_the_same(
     assert [path.name for path in (controller.home / "snapshots").iterdir()] == [Path(status["location"]).name]
 
 
+def test_several_at_once_are_taken_one_after_the_other(other_controller: OtherController, jobs: Jobs) -> None:
+    """7.10: found by one start or applied together, each is taken once and gets an archive of its own.
+
+    One that waits says so, and is taken when the one before it has ended.
+    """
+    controller = other_controller()
+    controller.start()
+    controller.kill()
+    names = [f"snap-{number}" for number in range(4)]
+    for name in names:
+        jobs.make(SNAPSHOTS, "Snapshot", name, spec={})
+    controller.start()
+    for name in ("late-0", "late-1"):
+        jobs.make(SNAPSHOTS, "Snapshot", name, spec={})
+    names += ["late-0", "late-1"]
+    done = {name: ended(jobs, name)["status"] for name in names}
+    for name, status in done.items():
+        assert (status["phase"], status["tries"]) == ("Complete", 1), (name, status)
+        path = Path(status["location"])
+        assert (path.stat().st_size, file_sha256(path)) == (status["bytes"], status["sha256"])
+        assert verify(path).snapshot == f"{jobs.namespace}/{name}"
+        assert {event["reason"] for event in jobs.events(name)} <= {"Complete"}
+    assert len({status["archiveId"] for status in done.values()}) == len(names)
+    soon(lambda: {(name, "Complete") for name in names} <= told(controller.home), "the audit journal tells of all")
+    begun = [line["name"] for line in lines_about(controller.home) if line.get("to") == "Running"]
+    assert sorted(begun) == sorted(names)
+    pending = [line for line in lines_about(controller.home) if line.get("to") == "Pending"]
+    assert {line["message"] for line in pending} == {"another one is being taken"} and len(pending) >= 3
+    assert not (controller.home / "spool").exists()
+
+
+def test_one_that_was_interrupted_waits_for_the_one_that_is_taken(
+    other_controller: OtherController, jobs: Jobs
+) -> None:
+    """7.10: a start finds one Running and others: whichever comes first, each gets an archive of its own.
+
+    What a killed controller left in the spool is gone afterwards.
+    """
+    controller = other_controller()
+    controller.start()
+    jobs.make(SNAPSHOTS, "Snapshot", "cut", spec={})
+    soon(lambda: (jobs.get("cut", SNAPSHOTS).get("status") or {}).get("phase"), "it has begun")
+    controller.kill()
+    merge = {"Content-Type": "application/merge-patch+json"}
+    running = {"status": {"phase": "Running", "conditions": None, "finishedAt": None}}  # as it was in the middle
+    url = f"{GROUP}/{jobs.namespace}/{SNAPSHOTS}/cut/status"
+    jobs.http.patch(url, content=json.dumps(running), headers=merge).raise_for_status()
+    for left in ("packed", "no-such-uid/packed"):
+        (controller.home / "spool" / left).parent.mkdir(parents=True, exist_ok=True)
+        (controller.home / "spool" / left).write_bytes(b"left")
+    names = ["cut", *(f"other-{number}" for number in range(3))]
+    for name in names[1:]:
+        jobs.make(SNAPSHOTS, "Snapshot", name, spec={})
+    controller.start()
+    for name in names:
+        status = ended(jobs, name)["status"]
+        assert (status["phase"], status["tries"]) == ("Complete", 2 if name == "cut" else 1), (name, status)
+        assert verify(Path(status["location"])).snapshot == f"{jobs.namespace}/{name}"
+        assert {event["reason"] for event in jobs.events(name)} <= {"Complete"}
+    soon(lambda: not (controller.home / "spool").exists(), "the spool is gone")
+
+
 def test_the_schedule_and_retention(
     other_controller: OtherController, jobs: Jobs, kubectl: Callable[..., object]
 ) -> None:
@@ -147,6 +209,10 @@ def test_the_schedule_and_retention(
 
 def told(home: Path) -> set[tuple[str, str]]:
     """Name, and new phase or event, of each line about Snapshots in the audit journal."""
+    return {(line["name"], line.get("to", line["event"])) for line in lines_about(home)}
+
+
+def lines_about(home: Path) -> list[Object]:
+    """The lines about Snapshots in the audit journal."""
     lines = [json.loads(line) for line in (home / "audit" / "audit.jsonl").read_text().splitlines()]
-    mine = [line for line in lines if line["category"] == "snapshot"]
-    return {(line["name"], line.get("to", line["event"])) for line in mine}
+    return [line for line in lines if line["category"] == "snapshot"]
