@@ -126,17 +126,18 @@ def _start(base: Foundation, state_id: str, previous: PreviousStop, began_ago: f
 
 
 def _parts(base: Foundation, api: Api, attempts: Executing) -> Parts:
+    events = Recorder(api, base.metrics)
     return Parts(
         api=api,
         store=base.store,
         queue=base.queue,
-        writer=StatusWriter(api, base.store, base.audit, base.scheduler.owner),
+        writer=StatusWriter(api, base.store, base.audit, base.scheduler.owner, events),
         executor=attempts.executor,
         index=base.index,
         scheduler=base.scheduler,
         evictions=Evictions(),
         account=base.account,
-        events=Recorder(api, base.metrics),
+        events=events,
         metrics=base.metrics,
         audit=base.audit,
         failures=base.failures,

@@ -5,6 +5,7 @@ Transient
 ├── NotServed      404 that names nothing: the kind (or the path) is not served, so it proves nothing
 ├── Conflict       409: somebody else wrote first; read again, queue again
 │   └── AlreadyExists
+├── StatusRefused  a refusal of a status that we recorded: it may be taken once somebody else has changed something
 ├── Expired        410: that resourceVersion was compacted away
 └── Unreachable    no answer, 5xx, 429, 401; `retry_after` in seconds where the server said it
 Waiting
@@ -67,6 +68,10 @@ class Forbidden(Waiting):
 
 class Invalid(Terminal):
     """The API server refused what was sent."""
+
+
+class StatusRefused(Transient):
+    """The API server refused a status of ours: what others wrote into it, a policy, or another version of the CRD."""
 
 
 class OlderEtcd(Terminal):

@@ -62,7 +62,7 @@ async def first_pass(parts: Parts, intake: Intake, ownerless: Ownerless) -> Firs
         parts.queue.add(key, HIGH)
     for key in others:
         parts.queue.add(key, NORMAL)
-    parts.scheduler.gate.wait_for({*held, *map(attempt_key, without_owner)})
+    parts.scheduler.gate.wait_for([*held, *map(attempt_key, without_owner)])
     await ownerless.sweep()
     took = f"{(parts.monotonic() - began) * 1000:.1f}"
     _log.info("books are filled", attempts=len(parts.index.attempts()), held=len(held), milliseconds=took)

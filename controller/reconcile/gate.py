@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import structlog
 
@@ -24,7 +24,8 @@ class Gate:
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
-        self._awaited: set[Key] = set()
+        self._left: dict[Key, None] = {}  # in the order in which they were queued
+        self._without_jobs = False
         self._shut: dict[str, str] = {"Starting": "the first pass has not begun"}
 
     def shut(self, reason: str, message: str) -> None:
@@ -38,9 +39,10 @@ class Gate:
         if self._shut.pop(reason, None) is not None:
             self._changed()
 
-    def wait_for(self, keys: set[Key]) -> None:
+    def wait_for(self, keys: Iterable[Key]) -> None:
         """No admission until each of `keys` was reconciled once: running attempts are accounted for first (7.4)."""
-        self._awaited = set(keys)
+        self._left = dict.fromkeys(keys)
+        self._without_jobs = False
         self.open("Starting")
 
     def wait_no_longer(self) -> None:
@@ -48,18 +50,28 @@ class Gate:
 
         Attempts without a job are waited for: it is not known yet in which queue their slots count.
         """
-        self._awaited = {key for key in self._awaited if key.kind == ATTEMPT}
+        self._without_jobs = True
         self._changed()
 
     def accounted(self, key: Key) -> None:
-        """`key` had its first successful reconcile."""
-        if key in self._awaited:
-            self._awaited.discard(key)
-            if not self._awaited:
+        """What runs of `key` is known, and recorded."""
+        if key in self._left:
+            del self._left[key]
+            if next(self._awaited(), None) is None:
                 self._changed()
+
+    def unaccounted(self, key: Key) -> bool:
+        """Whether `key` is one of those to wait for and was not accounted for yet, also where nobody waits any more."""
+        return key in self._left
+
+    def _awaited(self) -> Iterator[Key]:
+        return (key for key in self._left if key.kind == ATTEMPT or not self._without_jobs)
 
     @property
     def closed_for(self) -> dict[str, str]:
         """Why nothing is admitted: reason -> message; empty while the gate is open."""
-        waits = {"Gate": f"{len(self._awaited)} attempts are not accounted for yet"} if self._awaited else {}
-        return waits | self._shut
+        if not (awaited := list(self._awaited())):
+            return dict(self._shut)
+        first = awaited[0]
+        named = f"{first.kind} {first.namespace}/{first.name}" if first.namespace else f"{first.kind} {first.name}"
+        return {"Gate": f"{len(awaited)} attempts are not accounted for yet, the first is {named}"} | self._shut

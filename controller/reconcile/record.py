@@ -1,6 +1,7 @@
 """Record: at most one PATCH of a status, only if something changed, always against the version that was read.
 
-What was recorded is told to the audit journal here, once for all kinds (requirement 9.3).
+What was recorded is told to the audit journal here, once for all kinds (requirement 9.3). What the API server does not
+take is told by an Event of the object and tried again: nothing that happened is lost by it (requirements 1.3, 7.3).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from controller.decisions.audit_line import Line
 from controller.decisions.audited import recorded
 from controller.errors import Transient, Waiting
 from controller.kube.client import Api
-from controller.kube.errors import Conflict, NotFound
+from controller.kube.errors import Conflict, Invalid, NotFound, StatusRefused
+from controller.kube.events import Recorder, Reference
 from controller.kube.store import Change, Store
 from controller.reconcile.merge import difference
 from controller.telemetry.audit import AuditJournal
@@ -28,13 +30,18 @@ class StatusWriter:
 
     Args:
         owner: uid of a BatchJob -> its key, None where it is not in the store.
+        events: for what a person has to do about a status.
     """
 
-    def __init__(self, api: Api, store: Store, audit: AuditJournal, owner: Callable[[str], Key | None]) -> None:
+    def __init__(
+        self, api: Api, store: Store, audit: AuditJournal, owner: Callable[[str], Key | None], events: Recorder
+    ) -> None:
         self._api = api
         self._store = store
         self._audit = audit
         self._owner = owner
+        self._events = events
+        self._refused: dict[Key, str] = {}  # told already
         self._in_flight: dict[Key, Model] = {}
         self._unanswered: dict[Key, tuple[Kind, Model, tuple[Line, ...]]] = {}
         self._late: Callable[[Kind], None] = lambda _: None
@@ -52,6 +59,7 @@ class StatusWriter:
         Raises:
             Conflict: somebody wrote since it was read; the store has the newer one now.
             Waiting: the object is gone; the watch will say so.
+            StatusRefused: the API server will not take it as things are.
             Transient: the API server could not take it.
         """
         self._tell_unanswered(read)
@@ -67,11 +75,14 @@ class StatusWriter:
             raise
         except NotFound:
             raise Waiting("Deleted", f"{key} is gone; the watch will say so") from None
+        except Invalid as error:
+            raise self._refuse(read, error) from error
         except Transient:
             self._unanswered[key] = (read, status, also)
             raise
         finally:
             del self._in_flight[key]
+        self._refused.pop(key, None)
         self._store.update(key.kind, raw)
         self._tell(read, status, also)
         new = self._store.find(type(read), key)
@@ -83,6 +94,16 @@ class StatusWriter:
         """Name of the BatchJob with this uid, for the audit journal; "" where it is not known."""
         key = self._owner(uid)
         return key.name if key is not None else ""
+
+    def _refuse(self, read: Kind, error: Invalid) -> StatusRefused:
+        """Told once as long as it is the same: it is tried again and again."""
+        key, plural = read.key, read.names.plural
+        way_out = f"kubectl edit {plural} -n {key.namespace} {key.name} --subresource=status"
+        text = f"{error.message}; the status cannot be recorded: have that taken, or change what it names: {way_out}"
+        if self._refused.get(key) != text:
+            self._refused[key] = text
+            self._events.record(Reference.to(read), "Warning", "StatusRefused", text)
+        return StatusRefused("StatusRefused", text)
 
     def _tell(self, read: Kind, status: Model, also: tuple[Line, ...]) -> None:
         if self._audit.on:

@@ -54,6 +54,7 @@ class Phases:
 
     Args:
         closed: why nothing is admitted: the last phase is over when nothing keeps the gate shut.
+        unaccounted: whether the gate was told to wait for a key that is not accounted for yet.
         changed: called after each change of a phase's state.
         looked: called after each reconcile, whatever came of it.
     """
@@ -61,12 +62,14 @@ class Phases:
     def __init__(
         self,
         closed: Callable[[], Mapping[str, str]],
+        unaccounted: Callable[[Key], bool],
         changed: Listener,
         looked: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
         limits: Mapping[RecoveryPhase, float] = LIMITS,
     ) -> None:
         self._closed = closed
+        self._unaccounted = unaccounted
         self._changed = changed
         self._looked = looked
         self._clock = clock
@@ -139,9 +142,12 @@ class Phases:
             self._accounts[phase].wrong[item] = message
 
     def _failed(self, key: Key, error: Exception) -> None:
-        """What only a change of the world or a person can end was looked at: its own status says so."""
+        """What only a change of the world or a person can end was looked at: its own status says so.
+
+        Not so before what runs of it is accounted for: nothing is recorded yet, and admission would wait on (7.3).
+        """
         settled = isinstance(error, Terminal | Waiting) and not isinstance(error, Forbidden)
-        if settled:
+        if settled and not self._unaccounted(key):
             self.succeeded(key)
         elif not isinstance(error, Conflict | NotFound):  # those are normal: the newer object is on its way (design 2)
             self.failed(key, str(error) or type(error).__name__)

@@ -51,7 +51,10 @@ class Recovery:
         self._closes_at = float("inf")
         self._reattached = {"ok": 0, "failed": 0}  # that the metric knows of
         self._stopwatch = stopwatch
-        self.phases = Phases(lambda: parts.scheduler.gate.closed_for, self._changed, stopwatch.looked, parts.monotonic)
+        gate = parts.scheduler.gate
+        self.phases = Phases(
+            lambda: gate.closed_for, gate.unaccounted, self._changed, stopwatch.looked, parts.monotonic
+        )
         self._integrity = self.phases.step(RecoveryPhase.INTEGRITY, "state directory")
         self._owners = self.phases.step(RecoveryPhase.ORPHANS, "owners")
         self.leftovers = self.phases.step(RecoveryPhase.ORPHANS, "run directories")

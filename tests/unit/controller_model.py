@@ -143,17 +143,18 @@ def _parts(world: World, boundary: Boundary, loop: VirtualLoop, host_limit: int,
     store = Store(metrics, clock=loop.time)
     queue, index = WorkQueue(clock=loop.time, jitter=lambda: 0.0), AttemptIndex()
     audit, scheduler = AuditJournal(None, metrics.audit), Scheduler(queue, index, host_limit)
+    events = Recorder(api, metrics, lambda: world.now, loop.time)
     return Parts(
         api=api,
         store=store,
         queue=queue,
-        writer=StatusWriter(api, store, audit, scheduler.owner),
+        writer=StatusWriter(api, store, audit, scheduler.owner, events),
         executor=WorldExecutor(world, boundary),
         index=index,
         scheduler=scheduler,
         evictions=Evictions(),
         account=RecoveryAccount(),
-        events=Recorder(api, metrics, lambda: world.now, loop.time),
+        events=events,
         metrics=metrics,
         audit=audit,
         failures=FailureBook(metrics.failures, 86400),

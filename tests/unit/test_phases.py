@@ -8,7 +8,7 @@ from controller.api.keys import Key
 from controller.api.recoveryreport import PhaseState, RecoveryResult
 from controller.decisions.recovery import LIMITS, RecoveryPhase
 from controller.errors import Terminal, Transient, Waiting
-from controller.kube.errors import Conflict, Forbidden
+from controller.kube.errors import Conflict, Forbidden, Invalid, StatusRefused
 from controller.reconcile.first_pass import FirstPass
 from controller.reconcile.workers import Result
 from controller.recovery.phases import Phases
@@ -23,9 +23,12 @@ class Start:
     def __init__(self, *others: Key, held: tuple[Key, ...] = (), shut: dict[str, str] | None = None) -> None:
         self.now = 1.0
         self.shut = shut or {}
+        self.unaccounted: set[Key] = set()
         self.changes = 0
         self.errors: dict[Key, Exception] = {}
-        self.phases = Phases(lambda: self.shut, self._changed, lambda: None, lambda: self.now)
+        self.phases = Phases(
+            lambda: self.shut, self.unaccounted.__contains__, self._changed, lambda: None, lambda: self.now
+        )
         self.reconcile = self.phases.watching(self._reconcile)
         self.step = self.phases.step(P.INTEGRITY, "files")
         self.step.done()
@@ -68,6 +71,7 @@ async def test_it_is_over_when_all_keys_were_looked_at() -> None:
         (Transient("Unreadable", "x"), False),
         (Conflict("Conflict", "x"), False),
         (Forbidden("Forbidden", "x"), False),
+        (StatusRefused("StatusRefused", "x"), False),
         (ValueError("a defect"), False),
         (Waiting("NoSecret", "x"), True),
         (Terminal("UrlRefused", "x"), True),
@@ -80,6 +84,28 @@ async def test_what_counts_as_looked_at(error: Exception, settled: bool) -> None
     with pytest.raises(type(error)):
         await start.reconcile(REPOSITORY)
     assert (start.states(P.LOCKS) == [S.DONE]) is settled
+
+
+@pytest.mark.parametrize("error", [Waiting("Away", "of that"), Terminal("Invalid", "of that"), Invalid("x", "of that")])
+async def test_what_runs_is_looked_at_when_it_is_accounted_for(error: Exception) -> None:
+    """7.3, 7.4: else its phase is done, nobody is named, and the gate waits on; afterwards it may wait."""
+    start = Start(held=(JOB,))
+    start.unaccounted.add(JOB)
+    start.errors[JOB] = error
+    with pytest.raises(type(error)):
+        await start.reconcile(JOB)
+    assert start.states(P.ATTEMPTS) == [S.RUNNING]
+    start.now += LIMITS[P.ATTEMPTS]
+    start.phases.look()
+    assert start.states(P.ATTEMPTS) == [S.FAILED]
+    with pytest.raises(type(error)):
+        await start.reconcile(JOB)
+    (trouble,) = start.phases.troubles()
+    assert (trouble.kind, trouble.name) == ("BatchJob", "j") and "of that" in trouble.message
+    start.unaccounted.clear()
+    with pytest.raises(type(error)):
+        await start.reconcile(JOB)
+    assert start.phases.result is RecoveryResult.COMPLETE
 
 
 async def test_a_failure_is_limited_told_and_heals() -> None:

@@ -112,6 +112,25 @@ def test_nothing_is_admitted_before_what_runs_is_accounted_for(bench: Bench) -> 
     assert bench.granted("a") == ["a"] and not bench.scheduler.gate.closed_for
 
 
+def test_jobs_that_cannot_be_accounted_for_are_passed_over(bench: Bench) -> None:
+    """7.3, 2.3: after a while the others go on; what may run keeps its slot, and is still to be accounted for."""
+    bench.declare("narrow", 1)
+    bench.tell(job("x").queue("narrow").running())
+    key, ghost = Key("BatchJob", "default", "x"), Key("Attempt", "", "gone.1")
+    bench.call(lambda: bench.scheduler.gate.wait_for([key, ghost]))
+    bench.tell(job("later").queue("narrow"), job("a"))
+    assert "BatchJob default/x" in bench.scheduler.gate.closed_for["Gate"]
+    bench.call(bench.scheduler.gate.wait_no_longer)
+    assert bench.scheduler.gate.unaccounted(key)
+    assert "Attempt gone.1" in bench.scheduler.gate.closed_for["Gate"] and bench.granted("a") == []
+    bench.call(lambda: bench.scheduler.gate.accounted(ghost))
+    bench.wait(0.05)
+    assert bench.granted("a") == ["a"] and bench.granted("later") == [] and not bench.scheduler.gate.closed_for
+    assert bench.scheduler.gate.unaccounted(key)
+    bench.call(lambda: bench.scheduler.gate.accounted(key))
+    assert not bench.scheduler.gate.unaccounted(key)
+
+
 def test_shut_and_open(bench: Bench) -> None:
     """Design 4: a full disk admits nothing, and goes on by itself."""
     bench.call(lambda: bench.scheduler.gate.shut("DiskFull", "1 byte left"))
