@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field
 
 from controller.api.callback_use import MAX_DELIVERIES, DeliveryRecord
-from controller.api.conditions import Condition
+from controller.api.conditions import Condition, Ours
 from controller.api.model import Model, Time
 from controller.api.repository_use import RepositoryUsed
 
@@ -101,9 +102,13 @@ class BatchJobStatus(Model):
 
     phase: Phase | None = Field(default=None, description="Summary for people; the conditions are the contract.")
     reason: str = Field(default="", description="Reason of the phase, for the printed columns.", max_length=128)
-    conditions: tuple[Condition, ...] = Field(
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Ours("Admitted LockGranted Running Resumed Published NeedsDecision Restored Complete Failed Finished"),
+    ] = Field(
         default=(),
-        description="Admitted, Running, Resumed, NeedsDecision, Complete, Failed, Finished.",
+        description="Admitted, LockGranted, Running, Resumed, Published, NeedsDecision, Restored, "
+        "Complete, Failed, Finished.",
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

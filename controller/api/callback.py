@@ -7,7 +7,7 @@ the same payload again, with the same id.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -21,7 +21,7 @@ from controller.api.callback_use import (
     SecretKey,
     SecretName,
 )
-from controller.api.conditions import Condition
+from controller.api.conditions import Condition, Ours
 from controller.api.crd import Column, Rule
 from controller.api.kind import Kind
 from controller.api.model import Model, Time
@@ -152,9 +152,9 @@ class CallbackStatus(Model):
     observed_generation: int | None = Field(
         default=None, description="Generation of the spec that this was decided from.", ge=0
     )
-    conditions: tuple[Condition, ...] = Field(
+    conditions: Annotated[tuple[Condition, ...], Ours("Delivered Failed Finished Restored")] = Field(
         default=(),
-        description="Delivered, Failed, Finished.",
+        description="Delivered, Failed, Finished, Restored.",
         max_length=8,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

@@ -1,16 +1,23 @@
-"""Conditions after the Kubernetes API conventions (requirement 1.3)."""
+"""Conditions after the Kubernetes API conventions (requirement 1.3).
+
+Others may add conditions of their own to a status, and the schema bounds the list: where they filled it, so many of
+theirs go that ours have room (`within_bound`). What happened is recorded whatever others wrote (requirement 3.4).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from functools import cache
+from typing import Literal, TypeVar
 
 from pydantic import Field
 
 from controller.api.model import Model, Time
 
 ConditionStatus = Literal["True", "False", "Unknown"]
+StatusModel = TypeVar("StatusModel", bound=Model)
 MAX_MESSAGE = 2048  # the schema's bound; longer texts are cut here, never refused by the API server
 
 
@@ -23,6 +30,13 @@ class Condition(Model):
     message: str = Field(default="", description="What a person should know.", max_length=MAX_MESSAGE)
     observed_generation: int = Field(default=0, description="Generation of the spec that this was decided from.", ge=0)
     last_transition_time: Time = Field(description="When the status last changed.")
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """Annotates the field `conditions` of a status with the types that Holdfast writes into it, blanks between them."""
+
+    types: str
 
 
 def find(conditions: Iterable[Condition], kind: str) -> Condition | None:
@@ -60,3 +74,28 @@ def with_condition(
     if old is None:
         return (*conditions, new)
     return tuple(new if c.type == kind else c for c in conditions)
+
+
+@cache
+def ours_of(status: type[Model]) -> tuple[frozenset[str], int]:
+    """The types of conditions that Holdfast writes into such a status, and how many of all types the schema takes."""
+    rules = status.model_fields["conditions"].metadata
+    ours = next(frozenset(rule.types.split()) for rule in rules if isinstance(rule, Ours))
+    return ours, next(rule.max_length for rule in rules if hasattr(rule, "max_length"))
+
+
+def within_bound(status: StatusModel) -> tuple[StatusModel, tuple[str, ...]]:
+    """`status` with no more conditions than the schema takes, and the types of those that went.
+
+    All of ours stay, of the others as many as there is room for, those first that come first.
+    """
+    conditions: tuple[Condition, ...] = getattr(status, "conditions", ())
+    if not conditions:
+        return status, ()
+    ours, most = ours_of(type(status))
+    others = [each.type for each in conditions if each.type not in ours]
+    gone = tuple(others[max(0, most - (len(conditions) - len(others))) :])
+    if not gone:
+        return status, ()
+    kept = tuple(each for each in conditions if each.type not in gone)
+    return status.model_copy(update={"conditions": kept}), gone

@@ -7,11 +7,11 @@ once. Which jobs belong to it is derived from their own recorded statuses.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from controller.api.conditions import Condition
+from controller.api.conditions import Condition, Ours
 from controller.api.crd import Column, Rule
 from controller.api.kind import Kind
 from controller.api.model import Model, Time
@@ -66,9 +66,9 @@ class JobBatchStatus(Model):
         json_schema_extra={"x-kubernetes-list-type": "atomic", "items": {"type": "string", "maxLength": 253}},
     )
     member_count: int = Field(default=0, description="How many jobs use it.", ge=0)
-    conditions: tuple[Condition, ...] = Field(
+    conditions: Annotated[tuple[Condition, ...], Ours("Ready InUse Failed")] = Field(
         default=(),
-        description="Ready, Failed.",
+        description="Ready, InUse, Failed.",
         max_length=8,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

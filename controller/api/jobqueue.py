@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from controller.api.conditions import Condition
+from controller.api.conditions import Condition, Ours
 from controller.api.crd import Column, Rule
 from controller.api.failures import RecentFailures
 from controller.api.kind import Kind
@@ -90,7 +90,7 @@ class JobQueueStatus(Model):
     recent_failures: RecentFailures = Field(
         default_factory=RecentFailures, description="The most frequent failures of its last jobs."
     )
-    conditions: tuple[Condition, ...] = Field(
+    conditions: Annotated[tuple[Condition, ...], Ours("Paused Ramping")] = Field(
         default=(),
         description="Paused; Ramping after a start of the controller.",
         max_length=8,

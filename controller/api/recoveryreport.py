@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from controller.api.conditions import Condition
+from controller.api.conditions import Condition, Ours
 from controller.api.crd import Column
 from controller.api.kind import Kind
 from controller.api.model import Model, Time
@@ -150,7 +150,7 @@ class RecoveryReportStatus(Model):
         max_length=ACTIONS_LENGTH,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
-    conditions: tuple[Condition, ...] = Field(
+    conditions: Annotated[tuple[Condition, ...], Ours("Complete Degraded")] = Field(
         default=(),
         description="Complete, Degraded.",
         max_length=8,

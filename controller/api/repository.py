@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from controller.api.conditions import Condition
+from controller.api.conditions import Condition, Ours
 from controller.api.crd import Column, Rule
 from controller.api.failures import RecentFailures
 from controller.api.kind import Kind
@@ -206,9 +206,9 @@ class RepositoryStatus(Model):
         default=None, description="Generation of the spec that this was decided from.", ge=0
     )
     phase: RepositoryPhase | None = Field(default=None, description="Summary for people.")
-    conditions: tuple[Condition, ...] = Field(
+    conditions: Annotated[tuple[Condition, ...], Ours("Ready Stale Slow Failing Diverged LockSound")] = Field(
         default=(),
-        description="Ready, Slow, Failing, Diverged, LockSound.",
+        description="Ready, Stale, Slow, Failing, Diverged, LockSound.",
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

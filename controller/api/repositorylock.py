@@ -7,11 +7,11 @@ Who holds what is decided in Repository.status.lock; the status here is a projec
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from controller.api.conditions import Condition
+from controller.api.conditions import Condition, Ours
 from controller.api.crd import Column, Rule
 from controller.api.kind import Kind
 from controller.api.model import Model, Time
@@ -90,9 +90,9 @@ class RepositoryLockStatus(Model):
     token: int | None = Field(default=None, description="Fencing token of its grant.", ge=1)
     granted_at: Time | None = Field(default=None, description="When it was granted.")
     released_at: Time | None = Field(default=None, description="When it was released.")
-    conditions: tuple[Condition, ...] = Field(
+    conditions: Annotated[tuple[Condition, ...], Ours("Granted")] = Field(
         default=(),
-        description="Granted, Released.",
+        description="Granted.",
         max_length=8,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

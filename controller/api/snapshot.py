@@ -7,11 +7,11 @@ leaves its archive where it is: a backup must outlive what it is a backup of. On
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from controller.api.conditions import Condition
+from controller.api.conditions import Condition, Ours
 from controller.api.crd import Column, Rule
 from controller.api.kind import Kind
 from controller.api.model import Model, Time
@@ -78,9 +78,9 @@ class SnapshotStatus(Model):
     """What Holdfast recorded."""
 
     phase: SnapshotPhase | None = Field(default=None, description="Pending, Running, Complete or Failed.")
-    conditions: tuple[Condition, ...] = Field(
+    conditions: Annotated[tuple[Condition, ...], Ours("Finished Complete Failed Expired Restored")] = Field(
         default=(),
-        description="Finished, Complete, Failed; Expired once retention removes it.",
+        description="Finished, Complete, Failed; Expired once retention removes it; Restored.",
         max_length=8,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from controller.api.batchjob import BatchJob
 from controller.api.batchjob_status import Attempt, AttemptState, BatchJobStatus, Phase
-from controller.api.conditions import with_condition
+from controller.api.conditions import with_condition, within_bound
 from controller.api.restored import CONDITION, REASON
 from controller.decisions import job as daily
 from controller.decisions import status as step
@@ -76,7 +76,7 @@ def job_status(
     status = job.status if ended else _suspended(job, source, now)
     text = source.told if ended else f"{source.told}: {known_of(job)}; {_way_on(job)}"
     conditions = with_condition(status.conditions, CONDITION, "True", "FromArchive", text, 1, now)
-    return status.model_copy(update={"conditions": conditions})
+    return within_bound(status.model_copy(update={"conditions": conditions}))[0]
 
 
 def known_of(job: BatchJob) -> str:

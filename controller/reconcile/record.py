@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+import structlog
+
+from controller.api.conditions import within_bound
 from controller.api.keys import Key
 from controller.api.kind import Kind
 from controller.api.model import Model
@@ -21,6 +24,8 @@ from controller.kube.events import Recorder, Reference
 from controller.kube.store import Change, Store
 from controller.reconcile.merge import difference
 from controller.telemetry.audit import AuditJournal
+
+_log = structlog.get_logger("controller.record")
 
 Recorded = TypeVar("Recorded", bound=Kind)
 
@@ -63,9 +68,12 @@ class StatusWriter:
             Transient: the API server could not take it.
         """
         self._tell_unanswered(read)
+        status, gone = (status, ()) if status is read.status else within_bound(status)
         patch = {} if status is read.status else difference(read.status.to_json(), status.to_json())
         if not patch:
             return read
+        if gone:
+            self._tell_gone(read, gone)
         meta, key = read.metadata, read.key
         self._in_flight[key] = status
         try:
@@ -94,6 +102,11 @@ class StatusWriter:
         """Name of the BatchJob with this uid, for the audit journal; "" where it is not known."""
         key = self._owner(uid)
         return key.name if key is not None else ""
+
+    def _tell_gone(self, read: Kind, gone: tuple[str, ...]) -> None:
+        text = f"the list of conditions is full: room was made for ours by removing those of others: {', '.join(gone)}"
+        _log.warning(text, kind=read.names.kind, namespace=read.metadata.namespace, name=read.metadata.name)
+        self._events.record(Reference.to(read), "Warning", "ConditionsRemoved", text)
 
     def _refuse(self, read: Kind, error: Invalid) -> StatusRefused:
         """Told once as long as it is the same: it is tried again and again."""

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
+from controller.api.conditions import within_bound
 from controller.api.keys import API_VERSION, Key
 from controller.api.recoveryreport import RecoveryReport, RecoveryReportStatus, RecoveryResult
 from controller.decisions.reporting import Found, Start, aborted, is_open, report_name, status_of, surplus
@@ -163,7 +164,7 @@ class ReportReconciler:
         left = self._written_at + TOGETHER_SECONDS - now
         if not ends and left > 0:
             return Result(left)
-        status = status_of(self._start, found, made.status, self._parts.now())
+        status, _ = within_bound(status_of(self._start, found, made.status, self._parts.now()))
         if self._stored == status.to_json():
             return Result()
         written = await self._patch(made, status)

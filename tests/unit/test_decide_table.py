@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from controller.api.batchjob import BatchJob
+from controller.api.batchjob_status import BatchJobStatus
+from controller.api.conditions import ours_of
 from controller.decisions import status as step
 from controller.decisions.inputs import Observed
 from controller.decisions.job import decide
@@ -167,6 +169,7 @@ def test_idle(state: str) -> None:
 
 def assert_settled(declared: BatchJob, look: Observed, plan: Plan) -> None:
     """Deciding again about what was just recorded writes nothing and, while the attempt lives, does the same again."""
+    assert {each.type for each in plan.status.conditions} <= ours_of(BatchJobStatus)[0]
     again = decide(declared.model_copy(update={"status": plan.status}), look, HOST, NOW)
     if plan.wake_after == 0.0 or (look.granted and step.active(plan.status) is None):
         return  # what follows is a step of its own, looked at anew

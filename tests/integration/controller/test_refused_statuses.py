@@ -18,6 +18,7 @@ from tests.integration.controller.waits import soon
 
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 NAME = "no-status-of-that-job"
+MOST = 16  # conditions that the schema takes
 FAILS_SECONDS = 90.0  # a phase fails after 30 s
 
 
@@ -111,3 +112,44 @@ def test_one_status_that_is_refused_for_good(
     jobs.finished("next", "Succeeded")
     assert set(phases(reports.after(known, "Complete")).values()) == {"Done"}
     soon(lambda: one.page("/health")[1]["components"]["recovery"]["state"] == "ok", "/health says so")
+
+
+def test_the_end_of_a_job_is_recorded_although_others_filled_its_conditions(
+    other_controller: OtherController, jobs: Jobs, reports: Reports, tmp_path: Path
+) -> None:
+    """1.3, 3.4, 7.4: as many of theirs go as ours need room; nothing is refused, and the start waits for nobody."""
+    one, go = other_controller(), tmp_path / "go"
+    one.start()
+    jobs.shell("full", f"until [ -e {go} ]; do sleep 0.1; done; exit 7")
+    job = jobs.running("full")
+    ours = [condition["type"] for condition in job["status"]["conditions"]]
+    uid = job["metadata"]["uid"]
+    one.kill()
+    fill(jobs, job)
+    go.touch()
+    soon(lambda: one.run(uid).read_exit() is not None, "the job has ended")
+    known = reports.names()
+    one.start()
+    ended = jobs.finished("full", "Failed")["status"]
+    types = [condition["type"] for condition in ended["conditions"]]
+    theirs = [each for each in types if each.startswith("Theirs")]
+    assert len(types) == MOST and {*ours, "Failed", "Finished"} == set(types) - set(theirs)
+    assert theirs == [f"Theirs{number}" for number in range(len(theirs))]
+    assert ended["attempt"]["exitCode"] == 7
+    jobs.create("other")
+    jobs.finished("other", "Succeeded")
+    assert set(phases(reports.after(known, "Complete")).values()) == {"Done"}
+    (event,) = soon(
+        lambda: [each for each in jobs.events("full") if each["reason"] == "ConditionsRemoved"], "its Event"
+    )
+    assert event["type"] == "Warning" and f"Theirs{MOST - len(ours) - 1}" in event["message"]
+
+
+def fill(jobs: Jobs, job: Object) -> None:
+    """Add conditions as somebody else does, as many as the schema takes."""
+    one = {"status": "True", "reason": "Theirs", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    there = job["status"]["conditions"]
+    more = [{"type": f"Theirs{number}", **one} for number in range(MOST - len(there))]
+    url = f"{GROUP}/{jobs.namespace}/batchjobs/{job['metadata']['name']}/status"
+    text = json.dumps({"status": {"conditions": [*there, *more]}})
+    jobs.http.patch(url, content=text, headers=MERGE).raise_for_status()
