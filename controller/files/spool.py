@@ -18,6 +18,7 @@ from controller.files.atomic import write_atomic
 from controller.files.versions import current, known
 
 OUTPUT, POSITION = "output.log", "position.json"
+FIELDS = ("size", "last", "same", "complete", "part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class Position:
     Args:
         size: bytes of output.log that count.
         last: moment of the last line, in nanoseconds; 0 before the first.
-        same: lines of that very moment.
+        same: lines of that very moment that are whole.
+        part: bytes of a line of that moment, after those, whose end has not come; 0: there is none.
         complete: nothing more will come.
     """
 
@@ -35,6 +37,7 @@ class Position:
     last: int = 0
     same: int = 0
     complete: bool = False
+    part: int = 0
 
 
 class Spool:
@@ -67,7 +70,7 @@ class Spool:
 
     def remember(self) -> None:
         """Write the position down."""
-        fields = {name: getattr(self.position, name) for name in ("size", "last", "same", "complete")}
+        fields = {name: getattr(self.position, name) for name in FIELDS}
         data = json.dumps({"version": known(POSITION), **fields}).encode()
         if self.position.complete:
             os.fsync(self._fd)
@@ -89,6 +92,7 @@ def read_position(directory: Path) -> Position:
     """The position that was written down last; the beginning where there is none that can be used."""
     try:
         found = current(POSITION, json.loads((directory / POSITION).read_bytes()))
-        return Position(int(found["size"]), int(found["last"]), int(found["same"]), found["complete"] is True)
+        size, last, same = int(found["size"]), int(found["last"]), int(found["same"])
+        return Position(size, last, same, found["complete"] is True, int(found.get("part", 0)))  # older ones have none
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return Position()

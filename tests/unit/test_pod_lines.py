@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.executors.pod.lines import Entry, Lines, nanoseconds
+from controller.executors.pod.lines import PIECE_BYTES, Entry, Lines, nanoseconds
 
 STAMP = "2026-11-20T21:52:56.621285001Z"
 AT = nanoseconds(STAMP)
@@ -43,3 +43,22 @@ def test_a_line_without_a_time_is_kept() -> None:
     assert list(Lines().feed(b"unable to retrieve container logs\n")) == [
         Entry(0, b"unable to retrieve container logs\n")
     ]
+
+
+def test_output_without_newlines_is_given_out_in_pieces() -> None:
+    """10.3: no more than a piece of a line that does not end is kept back, whatever the stream hands out at a time."""
+    lines, given = Lines(), 0
+    assert list(lines.feed(f"{STAMP} ".encode())) == []
+    for _ in range(10_000):
+        for entry in lines.feed(b"\x00" * 1000):
+            assert entry.at == AT and entry.start == given and not entry.ends
+            given += len(entry.text)
+    assert given > 10_000 * 1000 - PIECE_BYTES
+    (end,) = lines.feed(b"\n" + STAMP.encode())
+    assert end.ends and end.start == given and end.start + len(end.text) == 10_000 * 1000 + 1
+    assert list(lines.feed(b" next\n")) == [Entry(AT, b"next\n")]
+
+
+def test_a_long_line_without_a_time_is_kept() -> None:
+    """Whatever a kubelet says: a stream may begin in the middle of a line that began before the second asked for."""
+    assert list(Lines().feed(b"x" * PIECE_BYTES)) == [Entry(0, b"x" * PIECE_BYTES)]

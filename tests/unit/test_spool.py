@@ -46,3 +46,10 @@ def test_a_damaged_position_counts_as_none(tmp_path: Path) -> None:
     for text in ("", "{", "[]", '{"version": 1}', '{"version": 99, "size": 1, "last": 1, "same": 1, "complete": true}'):
         (tmp_path / "position.json").write_text(text)
         assert read_position(tmp_path) == Position()
+
+
+def test_a_position_of_a_version_before_is_read(tmp_path: Path) -> None:
+    """7.5: it knew whole lines only."""
+    text = '{"version": 1, "size": 12, "last": 5, "same": 2, "complete": false}'
+    (tmp_path / "position.json").write_text(text)
+    assert read_position(tmp_path) == Position(12, 5, 2)

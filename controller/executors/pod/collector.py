@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -19,13 +18,13 @@ from controller.errors import HoldfastError, Transient, Waiting
 from controller.executors.base import NOT_KEPT, AttemptId
 from controller.executors.pod import names
 from controller.executors.pod.cluster import Cluster
-from controller.executors.pod.lines import NANOSECONDS, Entry, Lines
+from controller.executors.pod.lines import NANOSECONDS
+from controller.executors.pod.passes import Pass, mark_gap
 from controller.executors.pod.place import OutputPlace
 from controller.executors.pod.views import PodView, pod_view
 from controller.files.remote_calls import apart
-from controller.files.spool import Position, Spool
+from controller.files.spool import Spool
 
-GAP = b"[holdfast: output is missing here: it was rotated away, or went with its Pod, before it was read]\n"
 REMEMBER_SECONDS = 1.0  # between two records of the position
 AGAIN_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)  # between two tries to read a log
 FINISH_SECONDS = 15.0  # for the rest of an output once its command is over
@@ -135,7 +134,7 @@ class Collector:
         spool.open()
         try:
             if not spool.position.complete:
-                spool.append(GAP, spool.position)
+                mark_gap(spool)
                 spool.complete()
         finally:
             spool.close()
@@ -157,7 +156,7 @@ class Collector:
                 # A kubelet that is cut off from its containers ends a stream as if they had ended: whole is only what
                 # was read of one that had ended before.
                 whole = _has_ended(self._now(attempt, pod))
-                reading = _Reading(spool, limit)
+                reading = Pass(spool, limit)
                 try:
                     await self._read(attempt, pod, reading)
                     failures = 0
@@ -169,7 +168,7 @@ class Collector:
                     reading.end()
                     break
                 if now is None:
-                    spool.append(GAP, spool.position)
+                    mark_gap(spool)
                     break
                 if failures or not _has_ended(now):
                     await asyncio.sleep(AGAIN_SECONDS[min(failures, len(AGAIN_SECONDS) - 1)])
@@ -177,7 +176,7 @@ class Collector:
         finally:
             spool.close()
 
-    async def _read(self, attempt: AttemptId, pod: PodView, reading: _Reading) -> None:
+    async def _read(self, attempt: AttemptId, pod: PodView, reading: Pass) -> None:
         remembered = time.monotonic()
         since = reading.spool.position.last // NANOSECONDS
         async for data in self._cluster.log(pod.namespace, pod.name, names.CONTAINER, since):
@@ -196,52 +195,3 @@ class Collector:
 
 def _has_ended(pod: PodView | None) -> bool:
     return pod is not None and (pod.over or pod.terminated is not None)
-
-
-class _Reading:
-    """One pass over a log from the second of the last line that is known: what is known already is skipped."""
-
-    def __init__(self, spool: Spool, limit: int | None) -> None:
-        self.spool = spool
-        self.full = False
-        self._limit = limit
-        self._known = spool.position
-        self._same = 0
-        self._lines = Lines()
-        self._first = True
-
-    def take(self, data: bytes) -> None:
-        self._write(self._lines.feed(data))
-
-    def end(self) -> None:
-        """The container is over: an unfinished line is the last one."""
-        if not self.full:
-            self._write(self._lines.rest())
-
-    def _write(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            if self._is_known(entry):
-                continue
-            text, position = entry.text, self.spool.position
-            same = position.same + 1 if entry.at == position.last else 1
-            if self._limit is not None and position.size + len(text) > self._limit:
-                text, self.full = text[: max(0, self._limit - position.size)], True
-            self.spool.append(text, replace(position, last=entry.at or position.last, same=same))
-            if self.full:
-                return
-
-    def _is_known(self, entry: Entry) -> bool:
-        known = self._known
-        if known.last == 0:
-            return False
-        if self._first:
-            self._first = False
-            if entry.at > known.last:
-                self.spool.append(GAP, self.spool.position)
-        if entry.at < known.last:
-            return True
-        if entry.at == known.last and self._same < known.same:
-            self._same += 1
-            return True
-        self._known = Position()  # everything from here on is new, whatever the node's clock says
-        return False

@@ -1,0 +1,91 @@
+"""One pass over a log, from the second of the last line that is known: what is known is skipped, what is new is kept.
+
+Promises: however often a log is read, from the beginning or not, and wherever a pass breaks off, in the middle of a
+line too, each byte of it is kept once; and no more than the limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from controller.executors.pod.lines import Entry, Lines
+from controller.files.spool import Position, Spool
+
+GAP = b"[holdfast: output is missing here: it was rotated away, or went with its Pod, before it was read]\n"
+
+
+class Pass:
+    """See the module.
+
+    Args:
+        spool: open.
+        limit: bytes that are kept, of all passes; None: all.
+
+    Attributes:
+        full: there was more than the limit.
+    """
+
+    def __init__(self, spool: Spool, limit: int | None) -> None:
+        self.spool = spool
+        self.full = False
+        self._limit = limit
+        self._known = spool.position
+        self._same = 0
+        self._lines = Lines()
+        self._first = True
+
+    def take(self, data: bytes) -> None:
+        """Keep what is new in the next bytes of the log. Raises OSError: none of a piece is kept, or all of it."""
+        self._write(self._lines.feed(data))
+
+    def end(self) -> None:
+        """The container is over: an unfinished line is the last one. Raises OSError."""
+        if not self.full:
+            self._write(self._lines.rest())
+
+    def _write(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            text, position = self._unknown(entry), self.spool.position
+            if not text:
+                continue
+            if self._limit is not None and position.size + len(text) > self._limit:
+                text, self.full = text[: max(0, self._limit - position.size)], True
+            self.spool.append(text, _after(entry, position))
+            if self.full:
+                return
+
+    def _unknown(self, entry: Entry) -> bytes:
+        """What is new of it."""
+        known, text = self._known, entry.text
+        if known.last == 0:
+            return text
+        first, self._first = self._first, False
+        if entry.at < known.last:
+            return b""
+        if entry.at > known.last and first:
+            mark_gap(self.spool)
+        if entry.at == known.last:
+            if self._same < known.same:
+                self._same += entry.ends
+                return b""
+            text = text[max(0, known.part - entry.start) :]
+            if not (text or entry.ends):
+                return b""
+        self._known = Position()  # everything from here on is new, whatever the node's clock says
+        return text
+
+
+def _after(entry: Entry, position: Position) -> Position:
+    if entry.at == 0:
+        return position
+    same = position.same if entry.at == position.last else 0
+    if entry.ends:
+        return replace(position, last=entry.at, same=same + 1, part=0)
+    return replace(position, last=entry.at, same=same, part=entry.start + len(entry.text))
+
+
+def mark_gap(spool: Spool) -> None:
+    """Say, in a line of its own, that something is missing from here on. Raises OSError."""
+    position = spool.position
+    spool.append(b"\n" + GAP if position.part else GAP, replace(position, part=0))
