@@ -1,6 +1,6 @@
 """Output that is taken over bit by bit from somewhere else: a file that grows, and how far it is known to be whole.
 
-    output.log       the bytes; what lies behind the position is cut off at the next opening
+    output.log       the bytes; what lies behind the position is cut off at the next opening, or at once where it can be
     position.json    how many of them count, and where in the source they end
 
 Promises: after a crash the two agree, so taking over goes on where it stood, with nothing twice and nothing left out.
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,7 +43,7 @@ class Position:
 
 
 class Spool:
-    """See the module. Raises OSError wherever it touches the disk.
+    """See the module. Raises OSError, with the path, wherever it touches the disk; all can be tried again then.
 
     Args:
         directory: of this output alone; made by `open`.
@@ -49,43 +51,75 @@ class Spool:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._output = directory / OUTPUT
         self._fd = -1
         self.position = read_position(directory)
 
     def open(self) -> None:
         """Make it ready to be appended to; a file that is shorter than its position was damaged: begin anew."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._fd = os.open(self._directory / OUTPUT, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if os.fstat(self._fd).st_size < self.position.size:
-            self.position = Position()
-        os.ftruncate(self._fd, self.position.size)
-        os.lseek(self._fd, 0, os.SEEK_END)
+        if self._fd >= 0:
+            return
+        with _named(self._directory):
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _named(self._output):
+            self._fd = os.open(self._output, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                if os.fstat(self._fd).st_size < self.position.size:
+                    self.position = Position()
+                self._cut()
+            except OSError:
+                self.close()
+                raise
 
     def append(self, data: bytes, position: Position) -> None:
-        """Append; `position` says where in the source `data` ends, its size is counted here."""
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
-        self.position = replace(position, size=self.position.size + len(data))
+        """Append, all or nothing; `position` says where in the source `data` ends, its size is counted here."""
+        view, at = memoryview(data), self.position.size
+        try:
+            with _named(self._output):
+                while view:
+                    written = os.pwrite(self._fd, view, at)
+                    view, at = view[written:], at + written
+        except OSError:
+            with suppress(OSError):  # what stays for now is written over, or cut off in the end
+                self._cut()
+            raise
+        self.position = replace(position, size=at)
 
     def remember(self) -> None:
         """Write the position down."""
-        fields = {name: getattr(self.position, name) for name in FIELDS}
-        data = json.dumps({"version": known(POSITION), **fields}).encode()
-        if self.position.complete:
-            os.fsync(self._fd)
-        write_atomic(self._directory / POSITION, data)
+        self._write(self.position)
 
     def complete(self) -> None:
         """Nothing more will come: what is there is made durable."""
-        self.position = replace(self.position, complete=True)
-        self.remember()
+        position = replace(self.position, complete=True)
+        with _named(self._output):
+            self._cut()
+            os.fsync(self._fd)
+        self._write(position)
+        self.position = position
+
+    def _write(self, position: Position) -> None:
+        fields = {name: getattr(position, name) for name in FIELDS}
+        data = json.dumps({"version": known(POSITION), **fields}).encode()
+        write_atomic(self._directory / POSITION, data)
+
+    def _cut(self) -> None:
+        os.ftruncate(self._fd, self.position.size)
 
     def close(self) -> None:
         """Let go of the file."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Calls on an open file do not say which one."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def read_position(directory: Path) -> Position:

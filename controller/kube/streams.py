@@ -6,7 +6,7 @@ Their connections are apart from those of the calls, which would otherwise wait 
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Self
 
 import aiohttp
@@ -29,7 +29,7 @@ class Streams(Api):
         client.user_agent = api._client.user_agent
         return cls(client, api._metrics, api._timeout.total or 10.0)
 
-    async def stream(self, verb: str, kind: str, path: str, idle_seconds: float | None) -> AsyncIterator[bytes]:
+    async def stream(self, verb: str, kind: str, path: str, idle_seconds: float | None) -> AsyncGenerator[bytes, None]:
         """The bytes of an answer as they come.
 
         Args:

@@ -6,7 +6,7 @@ What an executor expects (somebody was faster, it is gone already) comes back as
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -103,7 +103,7 @@ class Workloads:
         found = sorted(listing.items, key=lambda event: int(event["metadata"]["resourceVersion"]))
         return [str(event.get("message") or "") for event in found]
 
-    def log(self, namespace: str, pod: str, container: str, since: int = 0) -> AsyncIterator[bytes]:
+    def log(self, namespace: str, pod: str, container: str, since: int = 0) -> AsyncGenerator[bytes, None]:
         """A container's output, as far as the kubelet has it, and on until it ends, or the kubelet breaks off.
 
         Each line begins with its time. Raises as the calls do.

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from controller.files.spool import OUTPUT, Position, Spool, read_position
+import pytest
+
+from controller.files.spool import OUTPUT, POSITION, Position, Spool, read_position
+from tests.disks import small_disk
 
 
 def test_it_goes_on_where_it_was_remembered(tmp_path: Path) -> None:
@@ -53,3 +56,43 @@ def test_a_position_of_a_version_before_is_read(tmp_path: Path) -> None:
     text = '{"version": 1, "size": 12, "last": 5, "same": 2, "complete": false}'
     (tmp_path / "position.json").write_text(text)
     assert read_position(tmp_path) == Position(12, 5, 2)
+
+
+def test_on_a_full_disk_a_piece_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+    """8.3: the error says which file, what was there stays, and the same piece can be appended once there is room."""
+    piece = b"x" * 100_000
+    with small_disk(tmp_path / "disk", "256k") as disk:
+        spool = Spool(disk / "a")
+        spool.open()
+        spool.append(b"one\n", replace(spool.position, last=5, same=1))
+        filler = disk / "filler"
+        filler.write_bytes(b"x" * 200_000)
+        before = spool.position
+        with pytest.raises(OSError, match=OUTPUT):
+            spool.append(piece, replace(before, last=6, same=1))
+        assert spool.position == before and (disk / "a" / OUTPUT).read_bytes() == b"one\n"
+        filler.unlink()
+        spool.append(piece, replace(before, last=6, same=1))
+        spool.complete()
+        spool.close()
+        assert (disk / "a" / OUTPUT).read_bytes() == b"one\n" + piece
+        assert read_position(disk / "a") == Position(4 + len(piece), 6, 1, complete=True)
+
+
+def test_on_a_full_disk_it_does_not_count_as_complete(tmp_path: Path) -> None:
+    """8.3: only what was written down is; then it can be tried again."""
+    with small_disk(tmp_path / "disk", "256k") as disk:
+        spool = Spool(disk / "a")
+        spool.open()
+        spool.append(b"one\n", replace(spool.position, last=5, same=1))
+        filler = disk / "filler"
+        with pytest.raises(OSError, match="No space"):
+            filler.write_bytes(b"x" * 2**20)
+        for write in (spool.remember, spool.complete):
+            with pytest.raises(OSError, match=POSITION):
+                write()
+        assert not spool.position.complete
+        filler.unlink()
+        spool.complete()
+        spool.close()
+        assert read_position(disk / "a") == Position(4, 5, 1, complete=True)

@@ -6,7 +6,7 @@ Everything that waits raises the errors of `controller.errors` by reaction.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Protocol
 
 Object = dict[str, Any]
@@ -36,7 +36,7 @@ class Cluster(Protocol):
     async def warnings(self, namespace: str, uid: str) -> list[str]:
         """Messages of the Warning Events about an object, the newest last."""
 
-    def log(self, namespace: str, pod: str, container: str, since: int = 0) -> AsyncIterator[bytes]:
+    def log(self, namespace: str, pod: str, container: str, since: int = 0) -> AsyncGenerator[bytes, None]:
         """A container's output from `since` on, in seconds since 1970, each line with its time, until it ends."""
 
     async def create_job(self, namespace: str, body: Object) -> bool:

@@ -1,32 +1,26 @@
 """Takes over what Pods print while they print it, so that it outlives them (requirements 3.2, 4.2).
 
-Followed from the start of the command: what a kubelet rotates away or removes with a Pod is here by then. After a
-restart it goes on at the last line that was taken over; where the kubelet has thrown away what came after it, a line
-says so.
+Followed from the start of the command (`follower`): what a kubelet rotates away or removes with a Pod is here by then.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from functools import partial
 
 import structlog
 
-from controller.errors import HoldfastError, Transient, Waiting
+from controller.errors import Transient, Waiting
 from controller.executors.base import NOT_KEPT, AttemptId
-from controller.executors.pod import names
 from controller.executors.pod.cluster import Cluster
-from controller.executors.pod.lines import NANOSECONDS
-from controller.executors.pod.passes import Pass, mark_gap
+from controller.executors.pod.follower import Follower
+from controller.executors.pod.passes import mark_gap
 from controller.executors.pod.place import OutputPlace
-from controller.executors.pod.views import PodView, pod_view
+from controller.executors.pod.views import PodView
 from controller.files.remote_calls import apart
 from controller.files.spool import Spool
 
-REMEMBER_SECONDS = 1.0  # between two records of the position
-AGAIN_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)  # between two tries to read a log
 FINISH_SECONDS = 15.0  # for the rest of an output once its command is over
 BRING_SECONDS = 1.0  # that a worker waits for one that is brought elsewhere
 BRING_AGAIN_SECONDS = 5.0  # until its next look
@@ -45,6 +39,7 @@ class Collector:
         self._cluster = cluster
         self._place = place
         self._too_much = too_much
+        self._followers: dict[AttemptId, Follower] = {}
         self._tasks: dict[AttemptId, asyncio.Task[None]] = {}
         self._bringing: dict[AttemptId, asyncio.Task[None]] = {}
 
@@ -52,18 +47,21 @@ class Collector:
         """Begin to take over the output of a Pod whose command has begun; nothing where that is under way."""
         task = self._tasks.get(attempt)
         if task is None:
-            task = asyncio.create_task(self._follow(attempt, pod, limit), name=f"output {attempt}")
-            self._tasks[attempt] = task
+            follower = Follower(self._cluster, attempt, pod, limit, self._place.directory(attempt), self._too_much)
+            task = asyncio.create_task(follower.run(), name=f"output {attempt}")
+            self._followers[attempt], self._tasks[attempt] = follower, task
             task.add_done_callback(partial(self._done, attempt))
         return task
 
     def _done(self, attempt: AttemptId, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(attempt, None)
+        if self._tasks.get(attempt) is task:
+            del self._tasks[attempt], self._followers[attempt]
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.warning("output is not taken over for now", attempt=str(attempt), error=str(error))
 
     async def forget(self, attempt: AttemptId) -> None:
         """Nobody wants the output any more."""
+        self._followers.pop(attempt, None)
         tasks = [found for one in (self._tasks, self._bringing) if (found := one.pop(attempt, None)) is not None]
         for task in tasks:
             task.cancel()
@@ -120,9 +118,11 @@ class Collector:
             task = self.follow(attempt, pod, limit)
         if task is None:
             return
+        follower = self._followers[attempt]
         done, _ = await asyncio.wait({task}, timeout=FINISH_SECONDS)
         if not done:
-            raise Transient(NOT_KEPT, f"the log of {attempt} cannot be read to its end; its Pod stays until then")
+            what = follower.trouble or f"the log of {attempt} cannot be read to its end"
+            raise Transient(NOT_KEPT, f"{what}; its Pod stays until then")
         task.result()
 
     def _close(self, attempt: AttemptId) -> None:
@@ -145,53 +145,3 @@ class Collector:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _follow(self, attempt: AttemptId, pod: PodView, limit: int | None) -> None:
-        spool, failures = Spool(self._place.directory(attempt)), 0
-        if spool.position.complete:
-            return
-        spool.open()
-        try:
-            while True:
-                # A kubelet that is cut off from its containers ends a stream as if they had ended: whole is only what
-                # was read of one that had ended before.
-                whole = _has_ended(self._now(attempt, pod))
-                reading = Pass(spool, limit)
-                try:
-                    await self._read(attempt, pod, reading)
-                    failures = 0
-                except HoldfastError as error:
-                    _log.debug("a log broke off", attempt=str(attempt), reason=error.reason, error=error.message)
-                    failures += 1
-                now = self._now(attempt, pod)
-                if reading.full or (failures == 0 and (whole or now is None)):
-                    reading.end()
-                    break
-                if now is None:
-                    mark_gap(spool)
-                    break
-                if failures or not _has_ended(now):
-                    await asyncio.sleep(AGAIN_SECONDS[min(failures, len(AGAIN_SECONDS) - 1)])
-            await asyncio.to_thread(spool.complete)
-        finally:
-            spool.close()
-
-    async def _read(self, attempt: AttemptId, pod: PodView, reading: Pass) -> None:
-        remembered = time.monotonic()
-        since = reading.spool.position.last // NANOSECONDS
-        async for data in self._cluster.log(pod.namespace, pod.name, names.CONTAINER, since):
-            reading.take(data)
-            if reading.full:
-                self._too_much(attempt)
-                return
-            if time.monotonic() - remembered > REMEMBER_SECONDS:
-                await asyncio.to_thread(reading.spool.remember)
-                remembered = time.monotonic()
-
-    def _now(self, attempt: AttemptId, pod: PodView) -> PodView | None:
-        _, pods = self._cluster.known(str(attempt))
-        return next((pod_view(raw) for raw in pods if raw["metadata"]["uid"] == pod.uid), None)
-
-
-def _has_ended(pod: PodView | None) -> bool:
-    return pod is not None and (pod.over or pod.terminated is not None)

@@ -17,8 +17,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
+from controller.errors import Transient
 from controller.executors.base import AttemptId
+from controller.executors.pod import collector as collector_module
 from controller.executors.pod.collector import Collector
 from controller.executors.pod.names import ATTEMPT_LABEL
 from controller.executors.pod.place import OutputPlace
@@ -26,11 +29,13 @@ from controller.executors.pod.views import pod_view
 from controller.kube.client import Api
 from controller.kube.workloads import Workloads
 from controller.telemetry.metrics import Metrics
+from tests.disks import small_disk
 from tests.eventually import eventually
 from tests.running_plane import RunningPlane
 
 STATUS = {"Content-Type": "application/merge-patch+json"}
 LINES = [f"2026-01-01T00:00:{second:02d}.5Z line {second}\n" for second in range(6)]
+TEXT = "".join(line.partition(" ")[2] for line in LINES)
 
 
 @dataclass
@@ -149,7 +154,33 @@ async def test_a_stream_that_ends_while_the_container_ends(
     _, found = workloads.known(str(pod.attempt))
     collector.follow(pod.attempt, pod_view(found[0]), None)
     output = place.directory(pod.attempt) / "output.log"
-    wanted = "".join(line.partition(" ")[2] for line in LINES)
-    await eventually(lambda: output.exists() and output.read_text() == wanted, 60)
+    await eventually(lambda: output.exists() and output.read_text() == TEXT, 60)
     await collector.close()
     assert "sinceTime" not in kubelet.asked[0] and "sinceTime=2026-01-01T00%3A00%3A02Z" in kubelet.asked[1]
+
+
+async def test_a_disk_that_is_full_for_a_while(
+    kubelet: Kubelet, pod: Pod, workloads: Workloads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3.2, 8.3: said once, with the path; the output is whole once there is room, and its Pod stays until then."""
+    monkeypatch.setattr(collector_module, "FINISH_SECONDS", 1.0)
+    kubelet.told = [(3, pod.ended), (6, lambda: None)]
+    with small_disk(tmp_path / "disk", "256k") as disk, capture_logs() as said:
+        place = OutputPlace(disk / "output", "", "")
+        directory = place.directory(pod.attempt)
+        directory.mkdir(parents=True)
+        filler = disk / "filler"
+        with pytest.raises(OSError, match="No space"):
+            filler.write_bytes(b"x" * 2**20)
+        collector = Collector(workloads, place, lambda _: None)
+        _, found = workloads.known(str(pod.attempt))
+        collector.follow(pod.attempt, pod_view(found[0]), None)
+        await eventually(lambda: len(kubelet.asked) >= 4)
+        with pytest.raises(Transient, match=rf"^OutputNotKept: {directory}/output.log: No space left .* its Pod stays"):
+            await collector.finish(pod.attempt, pod_view(found[0]), None)
+        filler.unlink()
+        await eventually(lambda: place.is_kept(pod.attempt))
+        assert (directory / "output.log").read_text() == TEXT
+        await eventually(lambda: len(said) == 2)
+        assert [each["log_level"] for each in said] == ["warning", "info"]
+        await collector.close()
