@@ -1,13 +1,16 @@
 """Answers that come bit by bit: watches with a label selector, logs of Pods.
 
-Their connections are apart from those of the calls, which would otherwise wait until a stream ends.
+Their connections are apart from those of the calls, which would otherwise wait until a stream ends. A peer that is gone
+without a word is noticed, as the kernel asks for it (tcp(7), keepalive): a stream sends nothing that it had to answer.
 """
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import socket
 from collections.abc import AsyncGenerator
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
@@ -16,18 +19,30 @@ from controller.kube.client import BEARER, Api
 from controller.kube.errors import Unreachable, error_of
 from controller.telemetry.metrics import code_class
 
+KEEPALIVE = {socket.TCP_KEEPIDLE: 20, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}  # seconds, seconds, probes
+
 
 class Streams(Api):
     """See the module; made by `beside`."""
+
+    _connector: aiohttp.TCPConnector
 
     @classmethod
     def beside(cls, api: Api) -> Self:
         """One to the same API server, as the same user."""
         configuration = copy.copy(api._client.configuration)
-        configuration.connection_pool_maxsize = 0
-        client = ApiClient(configuration)
+        client: Any = ApiClient(configuration)
         client.user_agent = api._client.user_agent
-        return cls(client, api._metrics, api._timeout.total or 10.0)
+        connector = aiohttp.TCPConnector(limit=0, ssl=client.rest_client.ssl_context, socket_factory=_kept_alive)
+        configuration.client_session_kwargs = {**(configuration.client_session_kwargs or {}), "connector": connector}
+        made = cls(client, api._metrics, api._timeout.total or 10.0)
+        made._connector = connector
+        return made
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await super().close()
+        await self._connector.close()  # ours, as the session does not own it
 
     async def stream(self, verb: str, kind: str, path: str, idle_seconds: float | None) -> AsyncGenerator[bytes, None]:
         """The bytes of an answer as they come.
@@ -40,7 +55,7 @@ class Streams(Api):
         Raises:
             HoldfastError: as the calls do; Unreachable also where it breaks off in the middle.
         """
-        client, status = self._client, None
+        client, status, given_up = self._client, None, False
         headers = {**client.default_headers, "Accept": "*/*"}
         limit = aiohttp.ClientTimeout(sock_connect=self._timeout.total, sock_read=idle_seconds)
         try:
@@ -59,5 +74,17 @@ class Streams(Api):
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             message = f"{verb} {kind} {path}: {error or type(error).__name__}"
             raise Unreachable("Unreachable", message) from error
+        except asyncio.CancelledError:
+            given_up = status is None  # a kubelet answers with the first byte of a log: nobody failed
+            raise
         finally:
-            self._metrics.api_requests.labels(verb, kind, code_class(status)).inc()
+            if not given_up:
+                self._metrics.api_requests.labels(verb, kind, code_class(status)).inc()
+
+
+def _kept_alive(address: tuple[Any, ...]) -> socket.socket:
+    made = socket.socket(*address[:3])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE.items():
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made

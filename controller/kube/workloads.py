@@ -103,15 +103,19 @@ class Workloads:
         found = sorted(listing.items, key=lambda event: int(event["metadata"]["resourceVersion"]))
         return [str(event.get("message") or "") for event in found]
 
-    def log(self, namespace: str, pod: str, container: str, since: int = 0) -> AsyncGenerator[bytes, None]:
+    def log(
+        self, namespace: str, pod: str, container: str, since: int = 0, *, follow: bool = True
+    ) -> AsyncGenerator[bytes, None]:
         """A container's output, as far as the kubelet has it, and on until it ends, or the kubelet breaks off.
 
-        Each line begins with its time. Raises as the calls do.
+        Each line begins with its time. It may be silent for ever, as a container may be: how long that is waited for is
+        the caller's to say. Raises as the calls do.
 
         Args:
             since: seconds since 1970; lines before are left out.
+            follow: False: no more than the kubelet has now.
         """
-        query = {"container": container, "follow": "true", "timestamps": "true"}
+        query = {"container": container, "follow": str(follow).lower(), "timestamps": "true"}
         if since > 0:
             query["sinceTime"] = datetime.fromtimestamp(since, UTC).isoformat().replace("+00:00", "Z")
         path = f"{SERVED['Pod'].path(namespace, pod, 'log')}?{urlencode(query)}"

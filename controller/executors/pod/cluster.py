@@ -36,8 +36,13 @@ class Cluster(Protocol):
     async def warnings(self, namespace: str, uid: str) -> list[str]:
         """Messages of the Warning Events about an object, the newest last."""
 
-    def log(self, namespace: str, pod: str, container: str, since: int = 0) -> AsyncGenerator[bytes, None]:
-        """A container's output from `since` on, in seconds since 1970, each line with its time, until it ends."""
+    def log(
+        self, namespace: str, pod: str, container: str, since: int = 0, *, follow: bool = True
+    ) -> AsyncGenerator[bytes, None]:
+        """A container's output from `since` on, in seconds since 1970, each line with its time, until it ends.
+
+        Without `follow` what there is now.
+        """
 
     async def create_job(self, namespace: str, body: Object) -> bool:
         """False: one of that name exists."""

@@ -119,6 +119,7 @@ class Collector:
         if task is None:
             return
         follower = self._followers[attempt]
+        follower.hurry(pod)
         done, _ = await asyncio.wait({task}, timeout=FINISH_SECONDS)
         if not done:
             what = follower.trouble or f"the log of {attempt} cannot be read to its end"

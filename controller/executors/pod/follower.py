@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 
@@ -18,12 +18,14 @@ from controller.errors import HoldfastError
 from controller.executors.base import AttemptId
 from controller.executors.pod import names
 from controller.executors.pod.cluster import Cluster
-from controller.executors.pod.lines import NANOSECONDS
-from controller.executors.pod.passes import Pass, mark_gap
+from controller.executors.pod.lines import NANOSECONDS, Lines
+from controller.executors.pod.passes import Known, Pass, mark_gap
+from controller.executors.pod.patience import Patience, Silence
 from controller.executors.pod.views import PodView, pod_view
-from controller.files.spool import Spool
+from controller.files.spool import Position, Spool
 
 REMEMBER_SECONDS = 1.0  # between two records of the position
+LOOK_SECONDS = 30.0  # for a look whether a silent stream is dead
 AGAIN_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)  # between two tries to read a log
 
 _log = structlog.get_logger("controller.output")
@@ -58,8 +60,15 @@ class Follower:
         self._directory = directory
         self._too_much = too_much
         self._spool: Spool | None = None
+        self._patience = Patience()
+        self._ended = False
         self._all = False  # was read; it may still have to be made durable
         self._kept = False
+
+    def hurry(self, pod: PodView | None) -> None:
+        """The command is over, as an exact look has proved: a connection that is silent is not waited for any more."""
+        self._ended = self._ended or _has_ended(pod)
+        self._patience.hurry()
 
     async def run(self) -> None:
         """Return once all of it is kept."""
@@ -67,7 +76,7 @@ class Follower:
         try:
             while not self._kept:
                 failures = 0 if await self._succeeds() else failures + 1
-                if not self._kept and (failures or not _has_ended(self._now())):
+                if not self._kept and (failures or not self._is_over()):
                     await asyncio.sleep(AGAIN_SECONDS[min(failures, len(AGAIN_SECONDS) - 1)])
         finally:
             if self._spool is not None:
@@ -107,10 +116,14 @@ class Follower:
         """Read the log once, as far as it goes; whether that was all there will be."""
         # A kubelet that is cut off from its containers ends a stream as if they had ended: whole is only what was read
         # of one that had ended before.
-        whole = _has_ended(self._now())
+        whole = self._is_over()
+        if whole:
+            self._patience.hurry()
         reading = Pass(spool, self._limit)
         try:
             await self._read(reading)
+        except Silence:
+            return False
         except HoldfastError:
             if self._now() is not None:
                 raise
@@ -123,9 +136,9 @@ class Follower:
 
     async def _read(self, reading: Pass) -> None:
         remembered = time.monotonic()
-        since = reading.spool.position.last // NANOSECONDS
-        async with aclosing(self._cluster.log(self._pod.namespace, self._pod.name, names.CONTAINER, since)) as stream:
-            async for data in stream:
+        stream = self._log(reading.spool.position, follow=True)
+        async with self._patience.attend(stream):
+            while (data := await self._next(stream, reading)) is not None:
                 reading.take(data)
                 if reading.full:
                     self._too_much(self._attempt)
@@ -134,6 +147,36 @@ class Follower:
                     await asyncio.to_thread(reading.spool.remember)
                     self._say("")
                     remembered = time.monotonic()
+
+    async def _next(self, stream: AsyncGenerator[bytes, None], reading: Pass) -> bytes | None:
+        """Raises Silence: the stream is dead, as far as can be told."""
+        while True:
+            try:
+                return await self._patience.next(stream)
+            except Silence:
+                # One that lives is kept: asked for anew, the log might not have its last line any more, and nobody
+                # could say then whether something is missing.
+                if self._patience.over or (await self._has_more(reading) and not self._patience.has_next):
+                    raise
+
+    async def _has_more(self, reading: Pass) -> bool:
+        """Whether the kubelet has more than what came here; where it cannot be asked, the next look says so."""
+        known, lines = Known(reading.spool.position), Lines()
+        try:
+            async with asyncio.timeout(LOOK_SECONDS), aclosing(self._log(reading.spool.position, follow=False)) as look:
+                async for data in look:
+                    if any(known.new(entry) for entry in lines.feed(data)):
+                        return True
+        except (HoldfastError, TimeoutError):
+            return self._now() is None
+        return False
+
+    def _log(self, position: Position, follow: bool) -> AsyncGenerator[bytes, None]:
+        since = position.last // NANOSECONDS
+        return self._cluster.log(self._pod.namespace, self._pod.name, names.CONTAINER, since, follow=follow)
+
+    def _is_over(self) -> bool:
+        return self._ended or _has_ended(self._now())
 
     def _now(self) -> PodView | None:
         _, pods = self._cluster.known(str(self._attempt))

@@ -30,10 +30,8 @@ class Pass:
         self.spool = spool
         self.full = False
         self._limit = limit
-        self._known = spool.position
-        self._same = 0
+        self._known = Known(spool.position)
         self._lines = Lines()
-        self._first = True
 
     def take(self, data: bytes) -> None:
         """Keep what is new in the next bytes of the log. Raises OSError: none of a piece is kept, or all of it."""
@@ -46,25 +44,45 @@ class Pass:
 
     def _write(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
-            text, position = self._unknown(entry), self.spool.position
+            text = self._known.new(entry)
             if not text:
                 continue
+            if self._known.gap:
+                self._known.gap = False
+                mark_gap(self.spool)
+            position = self.spool.position
             if self._limit is not None and position.size + len(text) > self._limit:
                 text, self.full = text[: max(0, self._limit - position.size)], True
             self.spool.append(text, _after(entry, position))
             if self.full:
                 return
 
-    def _unknown(self, entry: Entry) -> bytes:
-        """What is new of it."""
+
+class Known:
+    """What is known of a log that is asked for again from the second of its last line.
+
+    Args:
+        position: up to where.
+
+    Attributes:
+        gap: what came next was not there any more, so something may be missing before what is new.
+    """
+
+    def __init__(self, position: Position) -> None:
+        self.gap = False
+        self._known = position
+        self._same = 0
+        self._first = True
+
+    def new(self, entry: Entry) -> bytes:
+        """What is new of the next entry."""
         known, text = self._known, entry.text
         if known.last == 0:
             return text
         first, self._first = self._first, False
         if entry.at < known.last:
             return b""
-        if entry.at > known.last and first:
-            mark_gap(self.spool)
+        self.gap = first and entry.at > known.last
         if entry.at == known.last:
             if self._same < known.same:
                 self._same += entry.ends

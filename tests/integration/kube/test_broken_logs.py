@@ -10,6 +10,7 @@ import asyncio
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +23,7 @@ from structlog.testing import capture_logs
 from controller.errors import Transient
 from controller.executors.base import AttemptId
 from controller.executors.pod import collector as collector_module
+from controller.executors.pod import patience
 from controller.executors.pod.collector import Collector
 from controller.executors.pod.names import ATTEMPT_LABEL
 from controller.executors.pod.place import OutputPlace
@@ -44,12 +46,23 @@ class Kubelet:
 
     Args:
         told: what each request gets, the last one all that follow: a number of lines, and what is done before its end.
-        asked: the paths of the requests.
+            Without a line not even an answer begins.
+        there: lines that a request is told which does not follow.
+        asked: the paths of the requests that follow.
+        looks: of the others.
+        gone: set when the test is over.
     """
 
     told: list[tuple[int, Callable[[], object]]]
     port: int = 0
+    there: int = 0
     asked: list[str] = field(default_factory=list)
+    looks: list[str] = field(default_factory=list)
+    gone: threading.Event = field(default_factory=threading.Event)
+
+    def hang(self) -> None:
+        """As over a connection whose other end is gone without a word."""
+        self.gone.wait(120)
 
 
 @pytest.fixture
@@ -57,14 +70,22 @@ def kubelet(plane: RunningPlane) -> Iterator[Kubelet]:
     made = Kubelet([])
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            made.asked.append(self.path)
-            lines, then = made.told[min(len(made.asked), len(made.told)) - 1]
+        def do_GET(self) -> object:
+            lines, then = self.told()
+            if not lines:
+                return then()
             self.send_response(200)
             self.end_headers()
             self.wfile.write("".join(LINES[:lines]).encode())
             self.wfile.flush()
-            then()
+            return then()
+
+        def told(self) -> tuple[int, Callable[[], object]]:
+            if "follow=true" not in self.path:
+                made.looks.append(self.path)
+                return made.there, lambda: None
+            made.asked.append(self.path)
+            return made.told[min(len(made.asked), len(made.told)) - 1]
 
         def log_message(self, *_: object) -> None:
             """Tests look at what was asked."""
@@ -78,6 +99,7 @@ def kubelet(plane: RunningPlane) -> Iterator[Kubelet]:
     thread.start()
     made.port = server.server_address[1]
     yield made
+    made.gone.set()
     server.shutdown()
     thread.join(10)
     server.server_close()
@@ -129,8 +151,8 @@ def pod(plane_http: httpx.Client, namespace: str, kubelet: Kubelet) -> Iterator[
 
 
 @pytest.fixture
-async def workloads(plane: RunningPlane, pod: Pod) -> AsyncIterator[Workloads]:
-    async with await Api.connect(plane.kubeconfig, Metrics(), timeout_seconds=20) as api:
+async def workloads(plane: RunningPlane, pod: Pod, metrics: Metrics) -> AsyncIterator[Workloads]:
+    async with await Api.connect(plane.kubeconfig, metrics, timeout_seconds=20) as api:
         made = Workloads(api, ATTEMPT_LABEL)
         await made.fill()
         running = asyncio.create_task(made.run())
@@ -184,3 +206,71 @@ async def test_a_disk_that_is_full_for_a_while(
         await eventually(lambda: len(said) == 2)
         assert [each["log_level"] for each in said] == ["warning", "info"]
         await collector.close()
+
+
+async def test_a_stream_that_is_dead_when_the_command_is_over(
+    kubelet: Kubelet, pod: Pod, workloads: Workloads, tmp_path: Path
+) -> None:
+    """4.2: a release does not wait for it, but has the log asked for again, within seconds."""
+    kubelet.told = [(3, kubelet.hang), (0, kubelet.hang), (6, lambda: None)]
+    place = OutputPlace(tmp_path / "output", "", "")
+    collector = Collector(workloads, place, lambda _: None)
+    running = pod_view(workloads.known(str(pod.attempt))[1][0])
+    collector.follow(pod.attempt, running, None)
+    output = place.directory(pod.attempt) / "output.log"
+    await eventually(lambda: output.exists() and output.read_text().count("\n") == 3)
+    pod.ended()
+    await eventually(lambda: pod_view(workloads.known(str(pod.attempt))[1][0]).terminated)
+
+    async def released() -> bool:
+        try:
+            await collector.finish(pod.attempt, running, None)
+        except Transient:
+            return False
+        return place.is_kept(pod.attempt)
+
+    await eventually(released, 60)
+    assert output.read_text() == TEXT
+    assert len(kubelet.asked) >= 3 and "sinceTime=2026-01-01T00%3A00%3A02Z" in kubelet.asked[2]
+    await collector.close()
+
+
+async def test_a_command_that_is_silent(
+    kubelet: Kubelet, pod: Pod, workloads: Workloads, metrics: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3.2, 4.2: its stream stays until there is more than came over it, which is looked for; that is no failure."""
+    monkeypatch.setattr(patience, "SILENT_SECONDS", 0.5)
+    kubelet.told = [(3, kubelet.hang), (6, pod.ended), (6, lambda: None)]
+    kubelet.there = 3
+    place = OutputPlace(tmp_path / "output", "", "")
+    collector = Collector(workloads, place, lambda _: None)
+    with capture_logs() as said:
+        collector.follow(pod.attempt, pod_view(workloads.known(str(pod.attempt))[1][0]), None)
+        await eventually(lambda: len(kubelet.looks) >= 3)
+        assert len(kubelet.asked) == 1 and "sinceTime=2026-01-01T00%3A00%3A02Z" in kubelet.looks[-1]
+        kubelet.there = 4
+        await eventually(lambda: place.is_kept(pod.attempt))
+    assert (place.directory(pod.attempt) / "output.log").read_text() == TEXT
+    assert not said and len(kubelet.asked) >= 3
+    labels = {"verb": "log", "kind": "Pod", "code": "unreachable"}
+    assert not metrics.registry.get_sample_value("holdfast_api_requests_total", labels)
+    await collector.close()
+
+
+async def test_the_kernel_asks_whether_the_other_end_is_there(plane: RunningPlane, workloads: Workloads) -> None:
+    """4.2, 6.4: also of a stream, on which nothing is sent that would have to be answered."""
+    await eventually(lambda: connections(plane.plane.record("apiserver").port, KEEPALIVE) >= 2)  # Jobs and Pods
+
+
+KEEPALIVE = "02"  # which timer runs
+
+
+def connections(port: int, timer: str) -> int:
+    """How many of this process to a port have such a timer (proc_net_tcp)."""
+    ours = set()
+    for fd in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            ours.add(str(fd.readlink()))
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    to_it = [row for row in rows if int(row[2].split(":")[1], 16) == port and f"socket:[{row[9]}]" in ours]
+    return sum(row[5].startswith(timer) for row in to_it)
