@@ -69,6 +69,7 @@ class Collector:
 
     async def leave(self, attempt: AttemptId) -> None:
         """Its kubelet has nothing more of it: what was taken over is all there will be."""
+        self._followers.pop(attempt, None)
         task = self._tasks.pop(attempt, None)
         if task is not None:
             task.cancel()
