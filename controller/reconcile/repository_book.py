@@ -21,12 +21,14 @@ from controller.decisions.repository import fetched_since
 from controller.kube.store import Change, Store
 from controller.reconcile.repository_news import RepositoryNews
 from controller.reconcile.repository_pages import (
+    PREPARING,
     SECOND,
     Reason,
     RepositoryName,
     RepositoryPages,
     Want,
     job_uid,
+    preparing,
     push_refused,
 )
 from controller.reconcile.scheduler import Scheduler
@@ -171,7 +173,7 @@ class RepositoryBook(RepositoryPages):
             return "PreparationFailed", f"JobBatch {batch}: {found.status.reason}: {found.status.message}"
         if found is None and (taken := self.names_taken.get(job_uid(want.attempt))) is not None:
             return taken
-        return "Preparing", f"waits for JobBatch {batch}"
+        return preparing(batch)
 
     def not_fetched(self, want: Want, repository: Repository) -> Reason | None:
         """What the job may ask for is not in the mirror yet, which is fetched: a Pod has published to the remote since,
@@ -199,7 +201,8 @@ class RepositoryBook(RepositoryPages):
             self._why.pop(uid, None)
             return
         self._why[uid] = reason
-        if before is None or before[0] != reason[0]:
+        # Only the job's own reconcile makes the batch that it waits for, so another batch is another reason (5.7).
+        if before is None or before[0] != reason[0] or (reason[0] == PREPARING and before != reason):
             self._queue.add(want.job, LOW)
 
 

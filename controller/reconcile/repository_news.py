@@ -24,6 +24,7 @@ from controller.reconcile.repository_pages import (
     RepositoryPages,
     Want,
     job_uid,
+    preparing,
 )
 from controller.reconcile.scheduler import Scheduler
 from controller.reconcile.workqueue import NORMAL, WorkQueue
@@ -169,10 +170,18 @@ class RepositoryNews:
         name = (key.namespace, batch.spec.repository)
         entry = self._pages.entry(name)
         if gone or not is_named_for(batch):
-            entry.batches.pop(key.name, None)
+            if entry.batches.pop(key.name, None) is not None:
+                self._wake_those_who_wait(name, key.name)
         else:
             entry.batches[key.name] = batch
         self._pages.dirty.add(name)
+
+    def _wake_those_who_wait(self, name: RepositoryName, batch: str) -> None:
+        """The batch that jobs wait for is gone: they make it anew, if they still want it."""
+        for uid, reason in self._why.items():
+            want = self._pages.wants.get(uid)
+            if reason == preparing(batch) and want is not None and want.repository == name:
+                self._queue.add(want.job, NORMAL)
 
 
 def _is_ready(repository: Repository | None) -> bool:

@@ -27,6 +27,7 @@ RepositoryName = tuple[str, str]  # (namespace, name)
 Reason = tuple[str, str]  # reason in CamelCase, message
 
 PUSH_NOT_ALLOWED = "PushNotAllowed"
+PREPARING = "Preparing"
 SECOND = timedelta(seconds=1)
 
 
@@ -222,6 +223,11 @@ def push_refused(want: Want, repository: Repository) -> Reason | None:
         return None
     allowed = f"Repository {want.repository[1]} allows {repository.spec.push}"
     return PUSH_NOT_ALLOWED, f"spec.repository.push: {want.push}, but {allowed}"
+
+
+def preparing(batch: str) -> Reason:
+    """What is said of a job that waits for the JobBatch of this name."""
+    return PREPARING, f"waits for JobBatch {batch}"
 
 
 def job_uid(attempt: str) -> str:

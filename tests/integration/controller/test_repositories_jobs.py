@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import pytest
 
 from controller.repositories.places import LOCK
-from tests.integration.controller.jobs import GROUP, Jobs, Object, condition_of, uid_of
-from tests.integration.controller.repositories import BATCHES, CLAIMS, PUSH, Repositories
+from tests.integration.controller.jobs import Jobs, Object, condition_of, uid_of
+from tests.integration.controller.repositories import CLAIMS, PUSH, Repositories
 from tests.integration.controller.running_controller import RunningController
 from tests.integration.controller.waits import soon
 
@@ -219,32 +219,6 @@ def test_edited_while_it_waits(controller: RunningController, repositories: Repo
     jobs.finished("reader", "Succeeded")
     soon(lambda: not repositories.claims(), "no claim is left")
     assert repositories.notes() == ["writer", "mover"]
-
-
-def test_a_failed_preparation_is_not_for_ever(
-    controller: RunningController, repositories: Repositories, jobs: Jobs
-) -> None:
-    """5.7: it fails the jobs that waited for it, in one place; a job that comes later has it tried anew."""
-    command = ["/bin/sh", "-c", f"echo ran >>{repositories.directory}/ran; [ -e {repositories.directory}/good ]"]
-    repositories.ready(prepare={"command": command, "retryLimit": 0})
-    for name in ("one", "two"):
-        repositories.job(name, "true", use={"lock": "Shared"})
-    for name in ("one", "two"):
-        failed = condition_of(jobs.finished(name, "Failed"), "Failed")
-        assert failed is not None and failed["reason"] == "PreparationFailed", failed
-    (repositories.directory / "good").touch()
-    later(jobs, "two")
-    repositories.job("three", "true", use={"lock": "Shared"})
-    jobs.finished("three", "Succeeded")
-    assert (repositories.directory / "ran").read_text().count("ran") == 2
-    batches = jobs.http.get(f"{GROUP}/{jobs.namespace}/{BATCHES}").json()["items"]
-    assert [batch["status"]["phase"] for batch in batches] == ["Ready"]
-
-
-def later(jobs: Jobs, name: str) -> None:
-    """Wait until an object that is made now has a later creationTimestamp (whole seconds) than the end of a job."""
-    ended = datetime.fromisoformat(jobs.get(name)["status"]["finishedAt"])
-    soon(lambda: (datetime.now(UTC) - ended).total_seconds() > 1.1, "the next second")
 
 
 def operations_of(controller: RunningController, job: Object) -> list[str]:
