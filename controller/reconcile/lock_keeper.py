@@ -21,16 +21,16 @@ from controller.api.restored import token_floor
 from controller.api.text import DNS_SUBDOMAIN
 from controller.decisions.holders import Gone, Look, Record, look_at, release
 from controller.decisions.lock import fence_tokens, grant, with_waiting
-from controller.decisions.lock_record import heal, rebuild, sound
+from controller.decisions.lock_record import Healed, heal, rebuild, sound
 from controller.decisions.observed import Evidence, Observation
 from controller.decisions.orphan import Owner, is_live
 from controller.decisions.plan import Note
-from controller.errors import Transient
 from controller.executors.base import AttemptId
+from controller.reconcile.lock_outages import fence_error
 from controller.reconcile.lock_sources import known_grants
 from controller.reconcile.parts import Parts
 from controller.reconcile.repository_book import RepositoryBook
-from controller.reconcile.repository_pages import RepositoryName
+from controller.reconcile.repository_pages import Reason, RepositoryName
 from controller.repositories.fence import Fence, locked_refs, read_fence, write_fence
 from controller.repositories.names import check_attempt
 from controller.repositories.places import Places
@@ -48,6 +48,7 @@ class LockPlan:
     Args:
         lock: None: it cannot be rebuilt now, nothing is granted.
         wake_after: seconds until time alone may change something.
+        held_up: why nobody can be granted it before that, or None.
     """
 
     lock: Lock | None
@@ -55,6 +56,7 @@ class LockPlan:
     notes: tuple[Note, ...] = ()
     gone: tuple[Gone, ...] = ()
     wake_after: float | None = None
+    held_up: Reason | None = None
 
 
 class LockKeeper:
@@ -92,16 +94,19 @@ class LockKeeper:
             floor = max((given, *(holder.token for holder in recorded.holders)))
             healed = heal(released.lock, await self._alive(released.lock), floor, now)
             lock = healed.lock or released.lock
-        conditions = sound(conditions, healed, repository.metadata.generation, now)
         branches = await self._pushes_in_flight(name, released.gone)
+        held_up = _held_up(branches)
+        found = healed if held_up is None else Healed(None, reason=held_up[0], message=held_up[1])
+        conditions = sound(conditions, found, repository.metadata.generation, now)
         if branches is None:
             lock = grant(lock, self._book.pending(name), now)
         wake = released.wake_after if branches is None else PUSH_SECONDS
         if lock.holders and wake is None and any(holder.attempt for holder in lock.holders):
             wake = LOOK_SECONDS
         lock, late = self._with_waiting(name, recorded, lock)
-        notes = (*healed.notes, *released.notes, *_told(branches))
-        return LockPlan(lock, conditions, notes, released.gone, min((w for w in (wake, late) if w), default=None))
+        told = (Note(*held_up, warning=True),) if held_up is not None else ()
+        wake = min((w for w in (wake, late) if w), default=None)
+        return LockPlan(lock, conditions, (*healed.notes, *released.notes, *told), released.gone, wake, held_up)
 
     async def recorded(self, repository: Repository, gone: tuple[Gone, ...]) -> None:
         """The lock is recorded: the fence follows, then who was granted something may go on.
@@ -118,7 +123,7 @@ class LockKeeper:
         try:
             await asyncio.to_thread(write_fence, directory, tokens, lock.token)
         except OSError as error:
-            raise Transient("FenceNotWritten", f"{error.filename or directory}: {error.strerror}") from error
+            raise fence_error("FenceNotWritten", error, str(directory)) from error
         for ended in gone:
             self._heard.pop(ended.holder.attempt or ended.holder.uid, None)
             self._parts.queue.add(Key("RepositoryLock", name[0], ended.holder.claim))
@@ -144,7 +149,7 @@ class LockKeeper:
         try:
             branches = await asyncio.to_thread(locked_refs, mirror)
         except OSError as error:
-            raise Transient("MirrorUnreadable", f"{error.filename or mirror}: {error.strerror}") from error
+            raise fence_error("MirrorUnreadable", error, str(mirror)) from error
         if branches:
             return branches
         self._wrested.discard(name)
@@ -157,7 +162,7 @@ class LockKeeper:
         try:
             return await asyncio.to_thread(read_fence, directory)
         except OSError as error:
-            raise Transient("FenceUnreadable", f"{error.filename or directory}: {error.strerror}") from error
+            raise fence_error("FenceUnreadable", error, str(directory)) from error
 
     async def _looks(self, name: RepositoryName, lock: Lock) -> Mapping[str, Look]:
         return {holder.uid: await self._look(name, holder) for holder in lock.holders}
@@ -255,8 +260,8 @@ def _name(repository: Repository) -> RepositoryName:
     return repository.metadata.namespace, repository.metadata.name
 
 
-def _told(branches: list[str] | None) -> tuple[Note, ...]:
+def _held_up(branches: list[str] | None) -> Reason | None:
     if not branches:
-        return ()
+        return None
     text = f"a push of a former holder still has {', '.join(branches[:5])} locked: continue it or end it"
-    return (Note("PushInFlight", text, warning=True),)
+    return "PushInFlight", text

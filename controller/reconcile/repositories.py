@@ -15,10 +15,11 @@ from controller.decisions.audited_locks import release_lines
 from controller.decisions.plan import Note
 from controller.decisions.repository import NETWORK, RepositoryPlan, Seen, due, network
 from controller.decisions.repository_health import Mirror
-from controller.errors import Terminal, Waiting
+from controller.errors import HoldfastError, Terminal, Waiting
 from controller.executors.base import AttemptId
 from controller.kube.events import EventType, Reference
-from controller.reconcile.lock_keeper import LockKeeper
+from controller.reconcile.lock_keeper import LockKeeper, LockPlan
+from controller.reconcile.lock_outages import LockOutages
 from controller.reconcile.mirrors import look_at_mirror, mark_checked
 from controller.reconcile.operation_run import OperationRuns
 from controller.reconcile.operations import Operations, Owner, Purpose
@@ -53,6 +54,7 @@ class RepositoryReconciler:
         self._remotes = remotes
         self._max_transfers = max_transfers
         self._keeper = LockKeeper(parts, book, operations.places)
+        self._outages = LockOutages(parts, book, operations.places)
         self._runs = OperationRuns(parts, operations, Purpose.MIRROR)
 
     async def reconcile(self, key: Key) -> Result:
@@ -65,8 +67,28 @@ class RepositoryReconciler:
         repository = parts.store.find(Repository, key)
         if repository is None:
             parts.scheduler.gate.accounted(key)
+            self._outages.over((key.namespace, key.name), None)
             return GONE
-        now = parts.now()
+        try:
+            recorded, plan, lock, remote = await self._record(repository)
+        except HoldfastError as error:
+            self._outages.failed(repository, error)
+            raise
+        self._outages.over((key.namespace, key.name), lock.held_up)
+        self._tell(recorded, (*plan.notes, *lock.notes))
+        parts.scheduler.gate.accounted(key)
+        if _ended_well(repository, plan):
+            await mark_checked(self._operations.places, recorded)
+        if plan.status.operation != repository.status.operation:
+            self._book.refs_changed((key.namespace, key.name))
+        owner = Owner(key, repository.metadata.uid)
+        await self._runs.act(owner, plan.actions, lambda operation: self._request(recorded, operation, remote))
+        return Result(min((w for w in (plan.wake_after, lock.wake_after) if w is not None), default=None))
+
+    async def _record(self, read: Repository) -> tuple[Repository, RepositoryPlan, LockPlan, Remote | None]:
+        """Observe, decide, record: as it is recorded now, what was decided, and its remote where that is needed."""
+        parts, key, now = self._parts, read.key, self._parts.now()
+        repository = await self._outages.look(read, now)
         seen, remote = await self._observe(repository)
         plan = decision.decide(repository, seen, now)
         lock = await self._keeper.decide(repository, plan.status.conditions, now)
@@ -77,15 +99,7 @@ class RepositoryReconciler:
         recorded = await parts.writer.write(repository, status, released)
         count(parts.metrics.repositories, repository.status, status, lock.gone)
         await self._keeper.recorded(recorded, lock.gone)
-        self._tell(recorded, (*plan.notes, *lock.notes))
-        parts.scheduler.gate.accounted(key)
-        if _ended_well(repository, plan):
-            await mark_checked(self._operations.places, recorded)
-        if plan.status.operation != repository.status.operation:
-            self._book.refs_changed((key.namespace, key.name))
-        owner = Owner(key, repository.metadata.uid)
-        await self._runs.act(owner, plan.actions, lambda operation: self._request(recorded, operation, remote))
-        return Result(min((w for w in (plan.wake_after, lock.wake_after) if w is not None), default=None))
+        return recorded, plan, lock, remote
 
     # --- observe
 

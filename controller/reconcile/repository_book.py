@@ -91,6 +91,25 @@ class RepositoryBook(RepositoryPages):
             if want is not None and (holder.token in new or self._scheduler.granted(job_uid(holder.attempt))):
                 self._queue.add(want.job, HIGH)
 
+    def not_grantable(self, name: RepositoryName, reason: Reason | None) -> None:
+        """Nobody can be granted this lock now, for `reason`; None: a pass over it has recorded and fenced it again.
+
+        Slots of jobs that wait for it go to others. What may have been recorded of their grants is given to nobody
+        meanwhile: after it the record decides, with the holders that it names, and the line begins with its first.
+        """
+        entry = self.entry(name)
+        if entry.outage == reason:
+            return
+        entry.outage = reason
+        if reason is not None:
+            lock = self.lock(name)
+            started = [h.attempt for h in (lock.holders if lock else ()) if h.attempt and h.token not in entry.fenced]
+            for uid in {*map(job_uid, started), *(claim.job for claim in self.pending(name) if claim.job)}:
+                self._scheduler.give_back(uid)
+            entry.pending.clear()
+        self.dirty.add(name)
+        self._scheduler.poke()
+
     # --- the cycle
 
     def begin(self) -> None:
@@ -123,6 +142,8 @@ class RepositoryBook(RepositoryPages):
             for claim in line.finish():
                 self.entry(name).pending[claim.uid] = claim
         for name in self.dirty | self._lines.keys():
+            if self.entry(name).outage is not None:
+                continue  # it is looked at again in its time
             if self.pending(name) or self.over(name) or self.unused(name):
                 self._queue.add(Key("Repository", *name), HIGH)
         self.dirty.clear()
@@ -132,6 +153,9 @@ class RepositoryBook(RepositoryPages):
         if self.claim_of(want.attempt) is None:
             line.stand(claim)  # nobody gets in front because its claim was made sooner
             return self.names_taken.get(waiting.uid, CLAIMING)
+        if (outage := self.entry(want.repository).outage) is not None:
+            line.stand(claim)
+            return outage
         if line.may_grant(claim):
             return None
         return "WaitingForLock", f"waits for the {mode} lock of Repository {want.repository[1]} (holdfast locks)"
@@ -140,7 +164,8 @@ class RepositoryBook(RepositoryPages):
         line = self._lines.get(name)
         if line is None:
             # Nobody is served before a person who may be in front: whose place is not known yet closes the line.
-            lock = self.lock(name) if not self.entry(name).unplaced else None
+            closed = self.entry(name).unplaced or self.entry(name).outage is not None
+            lock = self.lock(name) if not closed else None
             over = {holder.uid for holder in self.over(name)}
             if lock is not None:
                 lock = lock.model_copy(update={"holders": tuple(h for h in lock.holders if h.uid not in over)})

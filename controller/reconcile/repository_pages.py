@@ -66,7 +66,7 @@ class Entry:
     """One repository; `people` are waiting claims in order, `unplaced` uids of those whose place is being looked up,
     `pending` grants on their way to its record, `fenced` the tokens of holders that the fence was written for,
     `missed` since when something may be at the remote that a fetch has to bring: a ref that a job waits for, or
-    `pushed`, what a Pod published."""
+    `pushed`, what a Pod published, `outage` why nobody can be granted its lock now."""
 
     declared: Repository | None = None
     people: list[Claim] = field(default_factory=list)
@@ -77,6 +77,7 @@ class Entry:
     fenced: frozenset[int] = frozenset()
     missed: datetime | None = None
     pushed: datetime | None = None
+    outage: Reason | None = None
 
 
 class RepositoryPages:

@@ -82,12 +82,20 @@ def write_fence(repository: Path, pushers: Iterable[int], max_token: int = 0) ->
     tokens = frozenset(pushers)
     before = read_fence(repository)
     fence = Fence(tokens, max(before.max_token, max_token, *tokens, 0))
-    if fence == before and (repository / FENCE).exists():
-        return fence
-    repository.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lines = [f"version {known(FENCE)}", f"max {fence.max_token}", *(str(token) for token in sorted(tokens))]
-    write_atomic(repository / FENCE, sealed("".join(f"{line}\n" for line in lines).encode("ascii")))
+    if fence != before or not (repository / FENCE).exists():
+        _put(repository, fence)
     return fence
+
+
+def rewrite_fence(repository: Path) -> None:
+    """Write what the file says once more: that it can be written is proved by writing only. Raises as `write_fence`."""
+    _put(repository, read_fence(repository))
+
+
+def _put(repository: Path, fence: Fence) -> None:
+    repository.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lines = [f"version {known(FENCE)}", f"max {fence.max_token}", *(str(token) for token in sorted(fence.tokens))]
+    write_atomic(repository / FENCE, sealed("".join(f"{line}\n" for line in lines).encode("ascii")))
 
 
 def sealed(content: bytes) -> bytes:
