@@ -31,9 +31,10 @@ from controller.reconcile.lock_sources import known_grants
 from controller.reconcile.parts import Parts
 from controller.reconcile.repository_book import RepositoryBook
 from controller.reconcile.repository_pages import Reason, RepositoryName
-from controller.repositories.fence import Fence, locked_refs, read_fence, write_fence
+from controller.repositories.fence import Fence, read_fence, write_fence
 from controller.repositories.names import check_attempt
 from controller.repositories.places import Places
+from controller.repositories.pushes import branches_in_flight
 
 UNPROVED = frozenset({"ForceReleased", "GivenOn"})  # reasons of a release without proof that the holder is dead
 PUSH_SECONDS = 0.2  # until refs that a push holds locked are looked at again
@@ -67,7 +68,8 @@ class LockKeeper:
         self._book = book
         self._places = places
         self._heard: dict[str, float] = {}  # attempt or claim uid -> when there was evidence last
-        self._wrested: set[RepositoryName] = set()  # taken from somebody who is not proved dead, refs not looked at yet
+        # Refs were looked at since this process began, and since it was taken from somebody who is not proved dead.
+        self._no_push: set[RepositoryName] = set()
         self._written: dict[RepositoryName, float] = {}  # when status.lock.waiting was recorded last
 
     async def decide(self, repository: Repository, conditions: tuple[Condition, ...], now: datetime) -> LockPlan:
@@ -94,7 +96,7 @@ class LockKeeper:
             floor = max((given, *(holder.token for holder in recorded.holders)))
             healed = heal(released.lock, await self._alive(released.lock), floor, now)
             lock = healed.lock or released.lock
-        branches = await self._pushes_in_flight(name, released.gone)
+        branches = await self._pushes_in_flight(repository, released.gone)
         held_up = _held_up(branches)
         found = healed if held_up is None else Healed(None, reason=held_up[0], message=held_up[1])
         conditions = sound(conditions, found, repository.metadata.generation, now)
@@ -118,12 +120,7 @@ class LockKeeper:
         if lock is None:
             return
         self._book.spent(ended.holder.uid for ended in gone)
-        tokens = fence_tokens(lock, lambda holder: self._may_push(repository, holder))
-        directory = self._places.repository(*name)
-        try:
-            await asyncio.to_thread(write_fence, directory, tokens, lock.token)
-        except OSError as error:
-            raise fence_error("FenceNotWritten", error, str(directory)) from error
+        await self._close_fence(repository, lock)
         for ended in gone:
             self._heard.pop(ended.holder.attempt or ended.holder.uid, None)
             self._parts.queue.add(Key("RepositoryLock", name[0], ended.holder.claim))
@@ -134,26 +131,38 @@ class LockKeeper:
                 self._parts.queue.add(Key("RepositoryLock", name[0], holder.claim))
         self._book.fenced(name, frozenset(holder.token for holder in lock.holders if holder.fenced_at is None))
 
-    async def _pushes_in_flight(self, name: RepositoryName, gone: tuple[Gone, ...]) -> list[str] | None:
+    async def _pushes_in_flight(self, repository: Repository, gone: tuple[Gone, ...]) -> list[str] | None:
         """Branches that a push may still change although its token is refused by now; None: the lock may be given on.
 
-        Asked after the lock was taken from somebody who is not proved dead: a push that had passed the hook holds its
-        refs locked, and a stopped one for as long as it stands still. The fence is closed first, then it is looked.
+        Asked after the lock was taken from somebody who is not proved dead, which an earlier process may have done: a
+        push that had passed the hook holds its refs locked, and a stopped one for as long as it stands still. What is
+        recorded goes first, then the fence is closed, then it is looked.
         """
-        if any(ended.reason in UNPROVED for ended in gone):
-            self._wrested.add(name)
+        name, lock = _name(repository), repository.status.lock
+        if lock is None or any(ended.reason in UNPROVED for ended in gone):
+            self._no_push.discard(name)
             return []
-        if name not in self._wrested:
+        if name in self._no_push:
             return None
+        await self._close_fence(repository, lock)
         mirror = self._places.mirror(*name)
         try:
-            branches = await asyncio.to_thread(locked_refs, mirror)
+            branches = await asyncio.to_thread(branches_in_flight, mirror)
         except OSError as error:
             raise fence_error("MirrorUnreadable", error, str(mirror)) from error
         if branches:
             return branches
-        self._wrested.discard(name)
+        self._no_push.add(name)
         return None
+
+    async def _close_fence(self, repository: Repository, lock: Lock) -> None:
+        """Have the fence accept the holders of the recorded lock only; raises Transient."""
+        tokens = fence_tokens(lock, lambda holder: self._may_push(repository, holder))
+        directory = self._places.repository(*_name(repository))
+        try:
+            await asyncio.to_thread(write_fence, directory, tokens, lock.token)
+        except OSError as error:
+            raise fence_error("FenceNotWritten", error, str(directory)) from error
 
     # --- observe
 

@@ -66,7 +66,7 @@ def write_fence(repository: Path, pushers: Iterable[int], max_token: int = 0) ->
     """Make exactly `pushers` the tokens that may push; durable when it returns, nothing is written without a change.
 
     A push that passed the hook before this moment may still be about to change its refs, which it holds locked: see
-    `locked_refs` before a lock is given on without proof that its holder is dead.
+    `pushes.branches_in_flight` before a lock is given on without proof that its holder is dead.
 
     Args:
         repository: its directory; made where it is missing.
@@ -105,10 +105,9 @@ def sealed(content: bytes) -> bytes:
 
 
 def locked_refs(mirror: Path) -> list[str]:
-    """Branches that a push holds locked at this moment: it may have passed the fence already.
+    """Branches that a push holds locked at this moment, or that a killed one left so: it may have passed the fence.
 
-    After the fence was closed to a holder that is not proved dead, its branches are safe once they are not listed here;
-    one of a stopped process stays until it is continued or killed. Raises OSError.
+    One of a stopped process stays until it is continued or killed. Raises OSError.
     """
     return sorted(name.removesuffix(".lock") for name in ref_files(mirror, HEADS) if name.endswith(".lock"))
 

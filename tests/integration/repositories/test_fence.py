@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.repositories import fence, refs
+from controller.repositories import fence, pushes, refs
 from controller.repositories.fence import Fence, read_fence, write_fence
 from tests.eventually import eventually_sync
 from tests.integration.repositories.homes import Home, git, git_environment
@@ -196,7 +196,7 @@ def test_a_push_that_stands_still_behind_the_check(pushing: tuple[Home, Path]) -
         # The branch is locked before the hook asks for the token: only one that stands still has passed it.
         eventually_sync(lambda: "T" in _states(push.pid), timeout=30, what="the stopped push")
         home.grant(2)
-        assert fence.locked_refs(home.mirror) == ["main"]
+        assert fence.locked_refs(home.mirror) == pushes.branches_in_flight(home.mirror) == ["main"]
         second = home.workspace("second.1")
         home.job_commit(second, "other")
         assert home.push(second, "main", token=2).returncode != 0
@@ -204,6 +204,25 @@ def test_a_push_that_stands_still_behind_the_check(pushing: tuple[Home, Path]) -
         os.killpg(push.pid, signal.SIGCONT)
         push.wait(30)
     assert fence.locked_refs(home.mirror) == []
+
+
+def test_a_lock_file_that_a_killed_push_left(home: Home) -> None:
+    """5.5: it is a push while a process works in the mirror; another user's always is: what he runs is not seen."""
+    home.clone()
+    left = home.mirror / "refs" / "heads" / "topic" / "main.lock"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    assert fence.locked_refs(home.mirror) == ["topic/main"]
+    assert pushes.branches_in_flight(home.mirror) == []
+    with subprocess.Popen(["sleep", "60"], cwd=home.mirror / "objects") as worker:
+        try:
+            assert pushes.branches_in_flight(home.mirror) == ["topic/main"]
+        finally:
+            worker.kill()
+    assert pushes.branches_in_flight(home.mirror) == []
+    if os.geteuid() == 0:
+        os.chown(left, 12345, -1)
+        assert pushes.branches_in_flight(home.mirror) == ["topic/main"]
 
 
 def _states(group: int) -> str:
