@@ -8,13 +8,13 @@ within BOUNDS, the oldest goes first, the newest of its kind never. Only the sta
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from controller.files.atomic import fsync_directory, write_atomic
+from controller.files.trees import remove_tree
 from controller.files.usage import disk_usage
 
 DIRECTORY = "quarantine"
@@ -120,10 +120,7 @@ def keep_within(home: str | os.PathLike[str], now: float, bounds: Bounds = BOUND
             break
         if each in newest:
             continue
-        if each.path.is_dir() and not each.path.is_symlink():
-            shutil.rmtree(each.path)
-        else:
-            each.path.unlink(missing_ok=True)
+        remove_tree(each.path)
         Path(f"{each.path}{REASON}").unlink(missing_ok=True)
         count, total = count - 1, total - sizes[each.path]
         removed.append(each)

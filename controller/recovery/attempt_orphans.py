@@ -11,10 +11,10 @@ from controller.decisions.observed import Evidence, Observation
 from controller.decisions.orphan import Owner, is_live
 from controller.executors.base import AttemptId
 from controller.executors.process.ending import half_made
-from controller.executors.process.rundir import remove_tree
 from controller.executors.process.strays import end_stray, find_strays
 from controller.files.atomic import stale_temps
 from controller.files.quarantine import DIRECTORY
+from controller.files.trees import remove_tree
 from controller.files.usage import used_at
 from controller.reconcile.index import attempt_key
 from controller.reconcile.orphans import OrphanReconciler
@@ -149,7 +149,7 @@ class TempFiles:
 
     async def remove(self, orphan: Orphan) -> bool:
         """See `Sort`."""
-        await asyncio.to_thread(_remove, orphan.path)
+        await asyncio.to_thread(remove_tree, orphan.path)
         return True
 
     def _paths(self) -> list[str]:
@@ -162,10 +162,3 @@ class TempFiles:
             if runs.is_dir():
                 found += half_made(str(runs), now, OLD_SECONDS)
         return sorted(found)
-
-
-def _remove(path: str) -> None:
-    if Path(path).is_dir() and not Path(path).is_symlink():
-        remove_tree(path)
-    else:
-        Path(path).unlink(missing_ok=True)

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controller.files.atomic import stale_temps
+from controller.files.trees import remove_tree
 from controller.repositories.facts import Damaged, WorkspaceFacts, read_workspace
 from controller.repositories.names import BadName, check_attempt, check_key, check_label
 from controller.repositories.places import BASES, CORRUPT, MAKING, REMOVING, Places
-from controller.repositories.trees import remove, remove_tree
+from controller.repositories.trees import remove
 
 _OPERATION = re.compile(r"[^.]+\.[0-9]+$")
 
@@ -124,10 +125,7 @@ def clean_leftovers(
     """
     found = leftovers(places, live, now=now, older_than_seconds=older_than_seconds)
     for path in found:
-        if path.is_dir():
-            remove_tree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove_tree(path)
     return found
 
 

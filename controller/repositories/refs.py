@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from controller.files.trees import walk
 from controller.repositories.names import check_ref, is_commit
 
 HEADS = "refs/heads/"  # what jobs push
@@ -63,15 +64,14 @@ def ref_files(mirror: Path, prefix: str) -> list[str]:
     """Names of all files below a directory of refs, without the prefix; lock files too. Raises OSError."""
     root = mirror / prefix.rstrip("/")
     found = []
-    for directory, _, files in os.walk(root, onerror=_unless_gone):
-        found += [os.path.relpath(os.path.join(directory, name), root) for name in files]
+    for names, entry in walk(root, _fail):  # git removes directories of refs that became empty: that is no failure
+        if not entry.is_dir(follow_symlinks=False):
+            found.append("/".join([*names[1:], entry.name]))
     return found
 
 
-def _unless_gone(error: OSError) -> None:
-    """git removes directories of refs that became empty: that is no failure to read them."""
-    if not isinstance(error, FileNotFoundError):
-        raise error
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def _walk_loose(mirror: Path, prefix: str) -> Iterator[tuple[str, str]]:

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 from controller.files.atomic import fsync_directory
+from controller.files.trees import remove_tree
 from controller.repositories.places import MAKING, REMOVING
 
 
@@ -49,27 +47,3 @@ def remove(path: Path) -> None:
         return
     fsync_directory(str(path.parent))
     remove_tree(trash)
-
-
-def remove_tree(path: Path) -> None:
-    """rm -rf, also of directories that their owner may not write (module caches make such); raises OSError."""
-    if path.is_symlink() or not path.is_dir():
-        path.unlink(missing_ok=True)
-        return
-    shutil.rmtree(path, onerror=_unlock)
-
-
-def _unlock(
-    function: Callable[..., object], path: str, error: tuple[type[BaseException], BaseException, TracebackType]
-) -> None:
-    if isinstance(error[1], FileNotFoundError):
-        return
-    if not isinstance(error[1], PermissionError):
-        raise error[1]
-    for place in (os.path.dirname(path), path):
-        if not os.path.islink(place) and os.path.isdir(place):
-            os.chmod(place, stat.S_IRWXU)
-    if function is os.unlink or function is os.rmdir:
-        function(path)
-    else:
-        shutil.rmtree(path)

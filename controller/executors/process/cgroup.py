@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from functools import cache
 
+from controller.files.trees import walk
+
 _PERIOD_MICROSECONDS = 100_000
 
 
@@ -67,8 +69,9 @@ def remove(directory: str) -> None:
     """Remove it and those below it; one that still holds a process stays."""
     if not directory or _remove_directory(directory):
         return
-    for path, _, _ in os.walk(directory, topdown=False):
-        if not _remove_directory(path):
+    below = [(*names[1:], entry.name) for names, entry in walk(directory) if entry.is_dir(follow_symlinks=False)]
+    for names in (*reversed(below), ()):  # what is in a directory comes after it
+        if not _remove_directory("/".join((directory, *names))):
             return
 
 

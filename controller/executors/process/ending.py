@@ -21,11 +21,11 @@ from controller.executors.process.rundir import (
     build,
     is_attempt_name,
     is_locked,
-    remove_tree,
     try_lock,
 )
 from controller.files.atomic import is_temp_name, temp_name
 from controller.files.quarantine import set_aside
+from controller.files.trees import remove_tree
 
 _KEPT = frozenset({"attempt.json", "process.json", "exit.json", "output.log", "journal.jsonl", "lock", "recorder.lock"})
 _LOOK_LIMIT_SECONDS = 0.3
@@ -136,18 +136,7 @@ def _strip(run: RunDir) -> None:
     with os.scandir(run.path) as entries:
         surplus = [entry for entry in entries if entry.name not in _KEPT]
     for entry in surplus:
-        if entry.is_dir(follow_symlinks=False):
-            remove_tree(entry.path)
-        else:
-            _unlink_if_there(entry.path)
-
-
-def _unlink_if_there(path: str) -> None:
-    """Two releases of one attempt may meet."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
+        remove_tree(entry.path)  # two releases of one attempt may meet: what is gone is no error
 
 
 def unreleased(runs: str, attempts: list[str]) -> list[str]:

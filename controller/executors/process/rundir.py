@@ -27,6 +27,7 @@ from controller.executors.process.records import (
     parse_lock,
 )
 from controller.files.atomic import fsync_directory, temp_name, write_all, write_atomic, write_durable
+from controller.files.trees import remove_tree
 
 _ATTEMPT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}\.(0|[1-9][0-9]{0,8})")
 TRASH_PREFIX = ".trash."
@@ -232,21 +233,6 @@ def _publish(temp: str, target: str) -> bool:
             return False
         raise
     return True
-
-
-def remove_tree(path: str) -> None:
-    """Remove a directory tree, symbolic links not followed; what is gone already is no error. Raises OSError."""
-    try:
-        with os.scandir(path) as entries:
-            found = list(entries)
-        for entry in found:
-            if entry.is_dir(follow_symlinks=False):
-                remove_tree(entry.path)
-            else:
-                os.unlink(entry.path)
-        os.rmdir(path)
-    except FileNotFoundError:
-        return
 
 
 def try_lock(path: str, limit_seconds: float = 0.0, *, create: bool = True) -> int | None:

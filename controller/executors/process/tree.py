@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from controller.executors.process.identity import Stat, identify, read_stat, send
+from controller.files.trees import walk
 
 MARKER = "HOLDFAST_ATTEMPT"
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -111,11 +112,11 @@ def cgroup_pids(cgroup: str) -> set[int]:
     if not cgroup:
         return set()
     found: set[int] = set()
-    for directory, _, files in os.walk(cgroup):
-        if "cgroup.procs" not in files:
+    for names, entry in walk(cgroup):
+        if entry.name != "cgroup.procs":
             continue
         try:
-            with open(f"{directory}/cgroup.procs", "rb") as file:
+            with open("/".join([cgroup, *names[1:], entry.name]), "rb") as file:
                 found.update(map(int, file.read().split()))
         except OSError:
             # Removed between the walk and the read: then it was empty. ENODEV, ENOENT, EOPNOTSUPP (threaded).

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from controller.files.atomic import write_atomic
+from controller.files.trees import walk
 from controller.repositories import refs
 from controller.repositories.facts import Damaged, MirrorFacts, read_mirror
 from controller.repositories.fence import install_hook
@@ -120,8 +121,8 @@ def branch_commit(mirror: Path, branch: str) -> str:
 def size_of(directory: Path) -> int:
     """Bytes of all files below; what vanishes meanwhile counts nothing."""
     total = 0
-    for place, _, names in os.walk(directory):
-        for name in names:
+    for _, entry in walk(directory):
+        if not entry.is_dir(follow_symlinks=False):
             with contextlib.suppress(FileNotFoundError):
-                total += os.lstat(os.path.join(place, name)).st_size
+                total += entry.stat(follow_symlinks=False).st_size
     return total

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from controller.files.trees import remove_tree
 from controller.repositories import refs
 from controller.repositories.operations import git as calls
 from controller.repositories.operations.checkout import check_out, check_supported, name_refs, switch_to_branch
@@ -19,7 +20,7 @@ from controller.repositories.operations.mirror import FETCH_HEADS, FETCH_TAGS
 from controller.repositories.operations.outcome import Outcome
 from controller.repositories.operations.remote_checkout import fetch_commit, kept_checkout
 from controller.repositories.orders import Checkout
-from controller.repositories.trees import making, remove_tree
+from controller.repositories.trees import making
 
 # As in a mirror: what the job pushed is not lost to its next push, and no object is pruned behind the checkout's back.
 _CONFIG = """\

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from controller.files.trees import remove_tree
 from controller.repositories import refs
 from controller.repositories.names import check_ref, is_commit
 from controller.repositories.operations import git as calls
@@ -19,7 +20,7 @@ from controller.repositories.operations.outcome import Outcome
 from controller.repositories.operations.stale import remove_stale
 from controller.repositories.orders import Checkout
 from controller.repositories.results import Reason
-from controller.repositories.trees import making, remove_made, remove_tree
+from controller.repositories.trees import making, remove_made
 
 _CONFIG = """\
 [gc]

@@ -8,8 +8,9 @@ Standard library only.
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
+
+from controller.files.trees import remove_tree, walk
 
 _TOP_LOCKS = ("index.lock", "packed-refs.lock", "packed-refs.new", "HEAD.lock", "config.lock", "shallow.lock")
 _TEMP_PREFIXES = ("tmp_", "incoming-", "tmp_objdir-", ".tmp-")
@@ -48,31 +49,26 @@ def remove_stale(mirror: Path) -> list[str]:
     for path, stamp in left.items():
         if _stamp(path) != stamp:
             continue  # made anew by somebody who came after the look
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove_tree(path)
         removed.append(str(path.relative_to(real)))
     return removed
 
 
 def _leftovers(mirror: Path) -> list[Path]:
     found = [mirror / name for name in _TOP_LOCKS]
-    for directory, _, names in os.walk(mirror / "refs"):
-        found += [Path(directory, name) for name in names if name.endswith(".lock")]
-    for directory, folders, names in os.walk(mirror / "objects"):
-        entries = [name for name in (*folders, *names) if name.startswith(_TEMP_PREFIXES)]
-        found += [Path(directory, name) for name in entries]
-        folders[:] = [name for name in folders if name not in entries]
+    for names, entry in walk(mirror / "refs"):
+        if entry.name.endswith(".lock") and not entry.is_dir(follow_symlinks=False):
+            found.append(Path(mirror, *names, entry.name))
+    for names, entry in walk(mirror / "objects"):
+        if entry.name.startswith(_TEMP_PREFIXES) and not any(name.startswith(_TEMP_PREFIXES) for name in names):
+            found.append(Path(mirror, *names, entry.name))
     return found
 
 
 def _stamp(path: Path) -> frozenset[tuple[int, int]]:
     """Inode and mtime of all that is there; empty where nothing is."""
     try:
-        seen = [path.lstat()]
-        for directory, folders, names in os.walk(path):
-            seen += [os.lstat(os.path.join(directory, name)) for name in (*folders, *names)]
+        seen = [path.lstat(), *(entry.stat(follow_symlinks=False) for _, entry in walk(path))]
     except FileNotFoundError:
         return frozenset()
     return frozenset((entry.st_ino, entry.st_mtime_ns) for entry in seen)
