@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from controller.decisions.observed import Evidence, Observation
-from controller.errors import Waiting
+from controller.errors import Several, Waiting
 from controller.executors.base import AttemptId, Executor, LaunchSpec, Usage
 
 
@@ -122,8 +122,11 @@ class RoutingExecutor:
     async def clean_leftovers(self, older_than_seconds: float = 600) -> list[str]:
         """What a crash left in all of them; raises Transient."""
         found: list[str] = []
+        several = Several()
         for executor in self._executors.values():
-            found += await executor.clean_leftovers(older_than_seconds)
+            with several.kept():
+                found += await executor.clean_leftovers(older_than_seconds)
+        several.raise_all()
         return found
 
     def _of(self, attempt: AttemptId) -> Executor:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from controller.errors import Failure, Several
 from controller.files.atomic import fsync_directory, write_atomic
 from controller.files.trees import remove_tree
 from controller.files.usage import disk_usage
@@ -100,17 +101,23 @@ def entries(home: str | os.PathLike[str]) -> Iterator[Aside]:
             yield Aside(target, reason.read_text(errors="replace").strip(), reason.stat().st_mtime)
 
 
-def keep_within(home: str | os.PathLike[str], now: float, bounds: Bounds = BOUNDS) -> list[Aside]:
-    """Remove what is too old or too much, the oldest first; the newest of each kind stays. Returns what was removed.
+def keep_within(
+    home: str | os.PathLike[str], now: float, bounds: Bounds = BOUNDS
+) -> tuple[list[Aside], Failure | None]:
+    """Remove what is too old or too much, the oldest first; the newest of each kind stays.
 
     The reason goes last, so that what a crash interrupts is found and gone on with.
 
     Args:
         now: seconds since the epoch.
 
+    Returns:
+        What was removed, and why something was not, None: all went. What stays counts, so that others go in its place.
+
     Raises:
-        OSError: something could not be read or removed; the rest is left for the next time.
+        OSError: it could not be read what is there.
     """
+    several = Several()
     there = list(entries(home))
     newest = {each.kind: each for each in there}.values()  # of each kind the last one
     sizes = {each.path: disk_usage(str(each.path)) for each in there}
@@ -120,22 +127,25 @@ def keep_within(home: str | os.PathLike[str], now: float, bounds: Bounds = BOUND
             break
         if each in newest:
             continue
-        remove_tree(each.path)
-        Path(f"{each.path}{REASON}").unlink(missing_ok=True)
-        count, total = count - 1, total - sizes[each.path]
-        removed.append(each)
-    return removed
+        with several.kept():
+            remove_tree(each.path)
+            Path(f"{each.path}{REASON}").unlink(missing_ok=True)
+            count, total = count - 1, total - sizes[each.path]
+            removed.append(each)
+    return removed, several.error
 
 
 def remove_dangling(home: str | os.PathLike[str], now: float) -> list[str]:
     """Remove reasons whose thing was never moved, because the mover was killed in between. Raises OSError."""
-    removed = []
+    removed, several = [], Several()
     directory = Path(home) / DIRECTORY
     for reason in directory.iterdir() if directory.is_dir() else ():
         alone = reason.name.endswith(REASON) and not os.path.lexists(str(reason).removesuffix(REASON))
-        if alone and now - reason.stat().st_mtime > _DANGLING_SECONDS:
-            reason.unlink(missing_ok=True)
-            removed.append(str(reason))
+        with several.kept():
+            if alone and now - reason.stat().st_mtime > _DANGLING_SECONDS:
+                reason.unlink(missing_ok=True)
+                removed.append(str(reason))
+    several.raise_all()
     return removed
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import structlog
 
 from controller.decisions.orphan import is_given_up, is_kept, is_live, too_many
+from controller.errors import Several
 from controller.executors.base import AttemptId
 from controller.reconcile.index import attempt_key
 from controller.reconcile.parts import Parts
@@ -59,16 +60,21 @@ class Ownerless:
         """Go on with what a crash interrupted: ended attempts not released, foreign entries not set aside.
 
         Raises:
-            Transient: the state directory could not be read, or something not removed.
+            Transient: the state directory could not be read, or something not removed; all else was done.
         """
-        parts = self._parts
-        for name in await parts.executor.clean_leftovers():
-            parts.metrics.orphans_removed.labels("temp_file").inc()
-            _log.info("removed what a crash left", name=name)
-        for name in await parts.executor.foreign_entries():
-            await set_aside(parts, name)
-        for attempt in await parts.executor.unreleased():
-            parts.queue.add(attempt_key(attempt), LOW)
+        parts, several = self._parts, Several()
+        with several.kept():
+            for name in await parts.executor.clean_leftovers():
+                parts.metrics.orphans_removed.labels("temp_file").inc()
+                _log.info("removed what a crash left", name=name)
+        with several.kept():
+            for name in await parts.executor.foreign_entries():
+                with several.kept():
+                    await set_aside(parts, name)
+        with several.kept():
+            for attempt in await parts.executor.unreleased():
+                parts.queue.add(attempt_key(attempt), LOW)
+        several.raise_all()
 
     def _needs_a_look(self, attempt: AttemptId) -> bool:
         key = self._parts.scheduler.owner(attempt.job_uid)

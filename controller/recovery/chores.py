@@ -13,7 +13,7 @@ import structlog
 from controller.api.keys import API_VERSION, Key
 from controller.api.names import KINDS
 from controller.decisions.binding import Identity
-from controller.errors import HoldfastError
+from controller.errors import HoldfastError, Several
 from controller.files.quarantine import keep_within, remove_dangling
 from controller.kube.errors import OlderEtcd
 from controller.kube.events import Reference
@@ -90,12 +90,17 @@ class CorruptObjects:
 
 async def tidy_quarantine(home: Path, integrity: Integrity) -> None:
     """Remove the reasons of what was never moved, and what is more than quarantine keeps."""
-    try:
+    several = Several()
+    with several.kept():
         await asyncio.to_thread(remove_dangling, home, time.time())
-        for aside in await asyncio.to_thread(keep_within, home, time.time()):
+    with several.kept():
+        removed, failed = await asyncio.to_thread(keep_within, home, time.time())
+        for aside in removed:
             integrity.removed(str(aside.path), aside.reason)
-    except OSError as error:
-        _log.error("cannot tidy up the state directory", path=str(error.filename), error=str(error))
+        if failed is not None:
+            raise failed
+    if (error := several.error) is not None:
+        _log.error("cannot tidy up the state directory", error=str(error))
 
 
 def follow_adopt(home: Path, ownerless: Ownerless) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from controller.decisions.orphan import is_over
-from controller.errors import HoldfastError
+from controller.errors import HoldfastError, Several
 from controller.reconcile.operations import Operations
 from controller.reconcile.parts import Parts
 from controller.reconcile.workqueue import LOW
@@ -37,8 +37,10 @@ class RepositoryChores:
 
     async def _tidy(self) -> None:
         """Go on with what a crash interrupted: ended operations that were not released."""
-        executor = self._operations.executor
+        executor, several = self._operations.executor, Several()
         for operation in await executor.unreleased():
-            if is_over(await executor.observe(operation)):
-                # Its end and its result stay: who has not recorded them yet still can.
-                await executor.release(operation, keep_record=True)
+            with several.kept():
+                if is_over(await executor.observe(operation)):
+                    # Its end and its result stay: who has not recorded them yet still can.
+                    await executor.release(operation, keep_record=True)
+        several.raise_all()

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from controller.errors import Several
 from controller.files.atomic import stale_temps
 from controller.files.trees import remove_tree
 from controller.repositories.facts import Damaged, WorkspaceFacts, read_workspace
@@ -121,12 +122,15 @@ def clean_leftovers(
         The removed paths.
 
     Raises:
-        OSError: something could not be read or removed; what was removed before stays removed.
+        OSError: something could not be read or removed; all else is removed.
     """
-    found = leftovers(places, live, now=now, older_than_seconds=older_than_seconds)
-    for path in found:
-        remove_tree(path)
-    return found
+    removed, several = [], Several()
+    for path in leftovers(places, live, now=now, older_than_seconds=older_than_seconds):
+        with several.kept():
+            remove_tree(path)
+            removed.append(path)
+    several.raise_all()
+    return removed
 
 
 def leftovers(places: Places, live: Collection[str], *, now: float, older_than_seconds: float = 600) -> list[Path]:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from controller.errors import Several
 from controller.files.atomic import fsync_directory
 from controller.files.trees import remove_tree
 from controller.repositories.places import MAKING, REMOVING
@@ -29,10 +30,12 @@ def making(parent: Path, what: str, operation: str) -> Iterator[Path]:
 
 def remove_made(parent: Path, what: str) -> None:
     """Remove what killed operations left of `what`: the caller knows that none of them is alive."""
-    prefix = f"{MAKING}{what}."
+    prefix, several = f"{MAKING}{what}.", Several()
     for name in os.listdir(parent) if parent.exists() else ():
         if name.startswith(prefix):
-            remove_tree(parent / name)
+            with several.kept():
+                remove_tree(parent / name)
+    several.raise_all()
 
 
 def remove(path: Path) -> None:

@@ -272,12 +272,12 @@ def test_quarantine_is_bounded(tmp_path: Path, bounds: quarantine.Bounds) -> Non
     """7.5: by number, bytes and age; the oldest goes first with its reason, the newest of its kind never."""
     names = ("identity.json", "runs/a.1", "runs/b.1", "stopped.json", "runs/c.1")
     assert filled(tmp_path, *names) == ["identity.json", "a.1", "b.1", "stopped.json", "c.1"]
-    assert quarantine.keep_within(tmp_path, LATE, WIDE) == []
-    removed = quarantine.keep_within(tmp_path, LATE, bounds)
-    assert [aside.path.name.rpartition(".")[0] for aside in removed] == ["a.1", "b.1"]
+    assert quarantine.keep_within(tmp_path, LATE, WIDE) == ([], None)
+    removed, failed = quarantine.keep_within(tmp_path, LATE, bounds)
+    assert [aside.path.name.rpartition(".")[0] for aside in removed] == ["a.1", "b.1"] and failed is None
     assert left(tmp_path) == ["identity.json", "stopped.json", "c.1"]
     assert len(list((tmp_path / quarantine.DIRECTORY).iterdir())) == 6
-    assert quarantine.keep_within(tmp_path, LATE, bounds) == []
+    assert quarantine.keep_within(tmp_path, LATE, bounds) == ([], None)
 
 
 async def test_what_quarantine_lets_go_is_counted(tmp_path: Path) -> None:

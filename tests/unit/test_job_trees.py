@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from controller.errors import Transient
 from controller.executors.process import ending
+from controller.executors.process.executor import ProcessExecutor
 from controller.executors.process.identity import Identity, boot_id, machine_id, of_self
 from controller.executors.process.records import Attempt, Exit, Process
 from controller.executors.process.rundir import RunDir, build
 from controller.files import quarantine
 from controller.files.trees import remove_tree
+from controller.reconcile.ownerless import Ownerless
+from controller.reconcile.parts import Parts
+from controller.reconcile.workqueue import WorkQueue
 from controller.recovery.attempt_orphans import TempFiles
+from controller.repositories.cleanup import clean_leftovers
 from controller.repositories.operations.mirror import size_of
 from controller.repositories.operations.stale import remove_stale
+from controller.repositories.places import Places
 from controller.repositories.refs import ref_files
 from controller.repositories.trees import making, remove
+from controller.telemetry.metrics import Metrics
 from tests.unit.test_trees import DEEP, STEP, make_deep
-from tests.unprivileged import as_nobody
+from tests.unprivileged import NOBODY, as_nobody
 
 ATTEMPT = "0f9e6c1a-aaaa.1"
 
@@ -134,8 +146,8 @@ def test_quarantine(home: Path, kind: str) -> None:
             leave(kind, home / "runs" / name / "home")
             assert quarantine.set_aside(home, home / "runs" / name, "damaged") is not None
         now = time.time() + quarantine.BOUNDS.seconds + 60
-        removed = quarantine.keep_within(home, now)
-        assert [aside.path.name.partition(".")[0] for aside in removed] == ["a"]
+        removed, failed = quarantine.keep_within(home, now)
+        assert [aside.path.name.partition(".")[0] for aside in removed] == ["a"] and failed is None
         assert not removed[0].path.exists()
 
     as_nobody(act)
@@ -151,3 +163,80 @@ def test_deep_names_in_a_mirror(home: Path) -> None:
     (home / "objects" / "tmp_pack").mkdir()
     make_deep(home / "objects" / "tmp_pack", len(parts))
     assert remove_stale(home) == ["objects/tmp_pack"]
+
+
+def somebody_elses(top: Path) -> None:
+    """A directory that only root can empty; everything on the way to it is nobody's."""
+    (top / "kept" / "below").mkdir(parents=True)
+    for path in (top, top.parent):
+        os.chown(path, NOBODY, NOBODY)
+
+
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to somebody else")
+
+
+@only_root
+def test_one_that_stays_keeps_no_other(home: Path) -> None:
+    """7.3, 7.5, 7.6: of what a crash left, of a release and of quarantine, all else goes, and the error is told."""
+    runs = home / "runs"
+    names = [f".trash.{name}.tmp.0123456789abcdef" for name in "abcd"]
+    for name in names:
+        (runs / name).mkdir(parents=True)
+        os.chown(runs / name, NOBODY, NOBODY)
+    listed = [entry.name for entry in os.scandir(runs)]
+    somebody_elses(runs / listed[0])  # the one that comes first
+    left = home / "workspaces"
+    for name in ("a", "b", "c"):
+        somebody_elses(left / f".removing.{name}") if name == "a" else (left / f".removing.{name}").mkdir()
+
+    def act() -> None:
+        with pytest.raises(PermissionError) as caught:
+            ending.clean_leftovers(str(runs), time.time())
+        assert caught.value.filename.startswith(str(runs / listed[0]))
+        assert [path.name for path in runs.iterdir()] == [listed[0]]
+        with pytest.raises(PermissionError):
+            clean_leftovers(Places(home), (), now=time.time())
+        assert [path.name for path in left.iterdir()] == [".removing.a"]
+
+    as_nobody(act)
+
+
+@only_root
+def test_quarantine_goes_on(home: Path) -> None:
+    """7.5: the oldest that cannot be removed stays, those after it go."""
+    for name in ("a.1", "b.1", "c.1"):
+        (home / "runs" / name).mkdir(parents=True)
+        aside = quarantine.set_aside(home, home / "runs" / name, "damaged")
+        assert aside is not None
+        if name == "a.1":
+            somebody_elses(aside)
+
+    def act() -> None:
+        removed, failed = quarantine.keep_within(home, time.time() + quarantine.BOUNDS.seconds + 60)
+        assert [aside.path.name.partition(".")[0] for aside in removed] == ["b"]
+        assert isinstance(failed, PermissionError)
+
+    for path in (home / "quarantine").iterdir():
+        os.chown(path, NOBODY, NOBODY)
+    as_nobody(act)
+
+
+@only_root
+def test_tidying_up_goes_on(home: Path) -> None:
+    """7.3, 7.6: what cannot be removed does not keep foreign entries and unreleased attempts from being dealt with."""
+    runs = home / "runs"
+    runs.mkdir()
+    somebody_elses(runs / ".trash.a.tmp.0123456789abcdef")
+
+    def act() -> None:
+        ended(home)
+        (runs / "README").write_text("")
+        used = SimpleNamespace(executor=ProcessExecutor(runs, "sid"), metrics=Metrics(), queue=WorkQueue())
+        parts = cast(Parts, used)
+        with pytest.raises(Transient) as caught:
+            asyncio.run(Ownerless(parts).tidy())
+        assert caught.value.reason == "CleanupFailed"
+        assert sorted(path.name for path in runs.iterdir())[1:] == [ATTEMPT]
+        assert parts.queue.depth().ready == 1
+
+    as_nobody(act)

@@ -10,7 +10,7 @@ import signal
 import time
 
 from controller.decisions.observed import Evidence, Observation
-from controller.errors import Transient, Waiting
+from controller.errors import Several, Transient, Waiting
 from controller.executors.process import cgroup
 from controller.executors.process.identity import Verdict, boot_id, compare, machine_id, send
 from controller.executors.process.observe import look, processes_left
@@ -135,8 +135,11 @@ def _refuse_alive(run: RunDir, seen: Observation) -> None:
 def _strip(run: RunDir) -> None:
     with os.scandir(run.path) as entries:
         surplus = [entry for entry in entries if entry.name not in _KEPT]
+    several = Several()
     for entry in surplus:
-        remove_tree(entry.path)  # two releases of one attempt may meet: what is gone is no error
+        with several.kept():
+            remove_tree(entry.path)  # two releases of one attempt may meet: what is gone is no error
+    several.raise_all()
 
 
 def unreleased(runs: str, attempts: list[str]) -> list[str]:
@@ -170,11 +173,14 @@ def clean_leftovers(runs: str, now: float, older_than_seconds: float = 600) -> l
         The removed paths.
 
     Raises:
-        OSError: the directory cannot be read or something cannot be removed.
+        OSError: the directory cannot be read, or something cannot be removed; all else is removed.
     """
-    removed = half_made(runs, now, older_than_seconds)
-    for path in removed:
-        remove_tree(path)
+    removed, several = [], Several()
+    for path in half_made(runs, now, older_than_seconds):
+        with several.kept():
+            remove_tree(path)
+            removed.append(path)
+    several.raise_all()
     return removed
 
 
