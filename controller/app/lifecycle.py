@@ -165,7 +165,7 @@ class App:
             works.recovery,
         ).register(self._pages.components)
         self._pages.startup_log = works.recovery.report.history
-        upkeep = Upkeep(chores(works, self._settings))
+        upkeep = Upkeep(chores(works, self._settings), self._base.metrics)
         self._background.start(self._base.scheduler.run(), "scheduler")
         self._background.start(upkeep.run(), "upkeep")
         checking = keep_checking_runs(self._settings.home, self._base.metrics.integrity)

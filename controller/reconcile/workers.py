@@ -1,4 +1,6 @@
-"""The workers: take a key, reconcile it, and react to how that ended. The only place that catches any Exception.
+"""The workers: take a key, reconcile it, and react to how that ended.
+
+The only place that catches any Exception, with `recovery/survived.py` for what is done beside the workers.
 
 returned      backoff reset; again after Result.wake_after where it is given
 Waiting       backoff reset; again after its retry_after (without one a change of the world wakes the key)
@@ -125,7 +127,7 @@ class Workers:
             self._failed(key, "terminal", error)
             self._queue.forget(key)
         except asyncio.CancelledError as error:
-            if _being_cancelled():
+            if being_cancelled():
                 raise
             wait = self._queue.add_rate_limited(key)  # something that it waited for was cancelled, not this worker
             self._failed(key, "defect", error, wait)
@@ -162,6 +164,7 @@ class Workers:
             _log.debug("reconcile waits", **fields)
 
 
-def _being_cancelled() -> bool:
+def being_cancelled() -> bool:
+    """Whether a cancellation is meant for the task that runs, not only for something that it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

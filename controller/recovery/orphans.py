@@ -24,6 +24,7 @@ from controller.files.usage import disk_usage
 from controller.reconcile.account import ORPHANED, RecoveryAccount
 from controller.reconcile.parts import Parts
 from controller.recovery.phases import Step
+from controller.recovery.survived import survived
 from controller.telemetry.audit import AuditJournal
 from controller.telemetry.metrics import Metrics
 
@@ -116,10 +117,8 @@ class Sweeper:
         found: list[Orphan] = []
         problems: list[str] = []
         for sort in self._sorts:
-            try:
+            with survived(self._metrics, "Orphan", sort.name, problems.append, HoldfastError, OSError):
                 found += await sort.find()
-            except (HoldfastError, OSError) as error:
-                problems.append(f"{sort.name}: {error}")
         return found, problems
 
     async def sweep(self) -> list[tuple[Orphan, str]]:
@@ -128,14 +127,12 @@ class Sweeper:
             done: list[tuple[Orphan, str]] = []
             self._problems = []
             for sort in self._sorts:
-                try:
+                looked = f"cannot look for orphans: {sort.name}"
+                with survived(self._metrics, "Orphan", looked, self._failed, HoldfastError, OSError):
                     orphans = await sort.find()
-                except (HoldfastError, OSError) as error:
-                    self._failed(f"cannot look for orphans: {sort.name}: {error}")
-                    continue
-                self._metrics.orphans.labels(sort.name).set(len(orphans))
-                self._forget(sort.name, {orphan.name for orphan in orphans})
-                done += [(orphan, await self._deal_with(sort, orphan)) for orphan in orphans]
+                    self._metrics.orphans.labels(sort.name).set(len(orphans))
+                    self._forget(sort.name, {orphan.name for orphan in orphans})
+                    done += [(orphan, await self._deal_with(sort, orphan)) for orphan in orphans]
             if not self._problems:
                 self._step.done()
             return done
@@ -163,15 +160,14 @@ class Sweeper:
             return orphan.plan
         if (left := self.due_in(orphan)) is not None and left > 0:
             return f"{'first look' if first_look else 'seen before'}, removed in {left:.0f} s if it is still nobody's"
-        try:
+        what = f"{orphan.sort} {orphan.name} was not removed"
+        with survived(self._metrics, "Orphan", what, self._failed, HoldfastError, OSError):
             disk = await asyncio.to_thread(disk_usage, orphan.path)
             if not await sort.remove(orphan):
                 return "under way"
-        except (HoldfastError, OSError) as error:
-            self._failed(f"{orphan.sort} {orphan.name} was not removed: {error}")
-            return f"not removed: {error}"
-        self._removed(orphan, disk)
-        return "removed"
+            self._removed(orphan, disk)
+            return "removed"
+        return self._problems[-1]
 
     def _removed(self, orphan: Orphan, disk_bytes: int) -> None:
         self._seen.pop((orphan.sort, orphan.name), None)

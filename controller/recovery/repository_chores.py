@@ -11,6 +11,7 @@ from controller.errors import HoldfastError, Several
 from controller.reconcile.operations import Operations
 from controller.reconcile.parts import Parts
 from controller.reconcile.workqueue import LOW
+from controller.recovery.survived import survived
 
 CHORE_SECONDS = 60.0
 
@@ -27,10 +28,8 @@ class RepositoryChores:
     async def run(self) -> None:
         """Work until cancelled; what fails is logged and tried again the next time."""
         while True:
-            try:
+            with survived(self._parts.metrics, "Chore", "operations", _tell, HoldfastError, OSError):
                 await self._tidy()
-            except (HoldfastError, OSError) as error:
-                _log.warning("cannot tidy up the operations", error=str(error))
             for key in self._parts.store.keys("RepositoryLock"):
                 self._parts.queue.add(key, LOW)
             await asyncio.sleep(CHORE_SECONDS)
@@ -44,3 +43,7 @@ class RepositoryChores:
                     # Its end and its result stay: who has not recorded them yet still can.
                     await executor.release(operation, keep_record=True)
         several.raise_all()
+
+
+def _tell(problem: str) -> None:
+    _log.warning("cannot tidy up after operations", problem=problem)

@@ -10,6 +10,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from controller.recovery.survived import survived
+from controller.telemetry.metrics import Metrics
+
 TICK_SECONDS = 1.0
 AGAIN_SECONDS = 5.0  # until a chore that failed is tried again
 
@@ -21,7 +24,7 @@ class Chore:
     Args:
         name: for `Upkeep.soon`.
         seconds: between two times; 0: at each tick.
-        work: must raise nothing that the controller should survive; False: it failed, and is tried again soon.
+        work: False: it failed, and is tried again soon, as where it raises. OlderEtcd ends the controller.
         at_once: at the first tick too.
     """
 
@@ -34,17 +37,26 @@ class Chore:
 class Upkeep:
     """Does the chores in their order, each when it is due."""
 
-    def __init__(self, chores: Sequence[Chore]) -> None:
+    def __init__(self, chores: Sequence[Chore], metrics: Metrics) -> None:
         self._chores = chores
+        self._metrics = metrics
         self._due: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Tick until cancelled."""
+        """Tick until cancelled; a defect of one chore ends no other. Raises OlderEtcd."""
         while True:
             for chore in self._chores:
-                if self._is_due(chore) and (under_way := chore.work()) is not None and await under_way is False:
-                    self.soon(chore.name, AGAIN_SECONDS)
+                if self._is_due(chore):
+                    await self._do(chore)
             await asyncio.sleep(TICK_SECONDS)
+
+    async def _do(self, chore: Chore) -> None:
+        def again(_: str = "") -> None:
+            self.soon(chore.name, AGAIN_SECONDS)
+
+        with survived(self._metrics, "Chore", chore.name, again):
+            if (under_way := chore.work()) is not None and await under_way is False:
+                again()
 
     def soon(self, name: str, seconds: float) -> None:
         """Have a chore done within `seconds` (and a tick), if it is not due earlier anyway."""

@@ -44,6 +44,7 @@ CODES = ("2xx", "404", "409", "4xx", "5xx", "unreachable")
 PHASES = ("Queued", "Starting", "Running", "Stopping", "Waiting", "Suspended", "Succeeded", "Failed", "Canceled")
 OUTCOMES = ("Succeeded", "Failed", "Canceled", "Suspended", "Lost", "NeverStarted")
 POLICIES = ("Resume", "Restart", "Fail", "Manual")
+BACKGROUND = ("Chore", "Orphan")  # what is done beside the reconciles, and counts its defects as they do
 REACTIONS = ("waiting", "transient", "terminal", "defect")
 ORPHANS = ("process", "run_directory", "temp_file", "operation", "workspace", "checkpoint", "base", "mirror", "result")
 EVENT_OUTCOMES = ("posted", "aggregated", "dropped", "failed")
@@ -154,9 +155,9 @@ class Metrics(Registered):
         )
         self.reconcile_errors = self._counter(
             "holdfast_reconcile_errors_total",
-            "Reconciles that raised, by the reaction that the error wants.",
+            "Reconciles that raised, by the reaction that the error wants; defects of what is done beside them too.",
             ("kind", "reaction"),
-            [(k, r) for k in RECONCILED for r in REACTIONS],
+            [(k, r) for k in RECONCILED for r in REACTIONS] + [(k, "defect") for k in BACKGROUND],
         )
         self.workqueue_depth = self._gauge(
             "holdfast_workqueue_depth", "Keys in the work queue.", ("state",), ("ready", "delayed", "in_work")
