@@ -176,8 +176,12 @@ def request_adopt(home: Path) -> None:
 
 
 def adopt_requested(home: Path) -> bool:
-    """Whether a person asked for it."""
-    return (home / ADOPT).exists()
+    """Whether a person asked for it; not where that cannot be told: who watches the disk tells what is wrong then."""
+    try:
+        (home / ADOPT).stat()
+    except OSError:
+        return False
+    return True
 
 
 def adopted(home: Path) -> None:

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from controller.decisions.binding import Identity, mismatch
 from controller.errors import Terminal
 from controller.executors.process.records import Attempt
+from controller.reconcile.index import AttemptIndex
+from controller.reconcile.ownerless import Ownerless
+from controller.reconcile.parts import Parts
+from controller.reconcile.scheduler import Scheduler
+from controller.reconcile.workqueue import WorkQueue
 from controller.recovery.binding import (
+    ADOPT,
     IDENTITY,
+    adopt_requested,
+    adopted,
     read_identity,
+    request_adopt,
     set_identity_aside,
     state_id_of_attempts,
     unreadable_directory,
     write_identity,
 )
+from controller.recovery.chores import follow_adopt
+from controller.recovery.disk import DiskWatch
+from controller.recovery.upkeep import Chore, Upkeep
+from controller.settings import Settings
+from controller.telemetry.metrics import Metrics
+from tests.eventually import eventually
 
 ME = Identity("state-1", "cluster-1", 500)
 JOBS = ("default/a", "default/b")
@@ -90,6 +109,41 @@ def test_identity_round_trip(tmp_path: Path) -> None:
     """Design 9: what was remembered is read back."""
     write_identity(tmp_path, ME)
     assert read_identity(tmp_path) == ME
+
+
+def test_a_request_to_adopt(tmp_path: Path) -> None:
+    """Design 9: `holdfast adopt` leaves a file; it is there until it was followed."""
+    assert not adopt_requested(tmp_path) and not adopt_requested(tmp_path / "missing")
+    request_adopt(tmp_path)
+    assert adopt_requested(tmp_path)
+    adopted(tmp_path)
+    assert not adopt_requested(tmp_path)
+
+
+async def test_a_state_directory_that_may_not_be_searched_shuts_admission() -> None:
+    """7.3, 8.3: whoever looks for a request to adopt is no reason to end; the watch of the disk comes and says."""
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        home = Path(directory) / "home"
+        (home / "runs").mkdir(parents=True)
+        request_adopt(home)
+        scheduler, metrics = Scheduler(WorkQueue(), AttemptIndex(), 10), Metrics()
+        parts = cast(Parts, SimpleNamespace(scheduler=scheduler, metrics=metrics))
+        watch = DiskWatch(parts, Settings(home=home), lambda attempt: home)
+        ownerless = Ownerless(parts)
+        chores = (Chore("adopt", 0, partial(follow_adopt, home, ownerless)), Chore("disk", 0, watch.look))
+        home.chmod(0)
+        with unprivileged():
+            running = asyncio.create_task(Upkeep(chores, metrics).run())
+            try:
+                await eventually(lambda: "StateDirectory" in scheduler.gate.closed_for)
+                assert not running.done()
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+        labels = {"kind": "Chore", "reaction": "defect"}
+        assert metrics.registry.get_sample_value("holdfast_reconcile_errors_total", labels) == 0
+        assert (home / ADOPT).exists()
 
 
 def test_state_id_of_attempts(tmp_path: Path) -> None:
