@@ -48,10 +48,11 @@ def orphans(dry_run: bool, settle: str | None, output: str) -> None:
     if output != "table":
         tables.document(found, output)
         return
-    _print(found)
+    print_found(found)
 
 
-def _print(found: Json) -> None:
+def print_found(found: Json) -> None:
+    """The table, and on stderr what could not be looked at."""
     rows = [
         (
             row["sort"],
@@ -67,7 +68,7 @@ def _print(found: Json) -> None:
     ]
     if rows:
         tables.table(("SORT", "NAME", "AGE", "PROCESSES", "MEMORY", "DISK", "PROOF", "ACTION"), rows)
-    else:
+    elif not found["problems"]:
         click.echo("nothing here is without an owner")
     for problem in found["problems"]:
         click.echo(f"could not look: {problem}", err=True)

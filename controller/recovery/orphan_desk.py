@@ -42,7 +42,8 @@ class OrphanDesk:
     async def sweep(self) -> Json:
         """Sweep now; all orphans with what was done. Raises Waiting while it is closed."""
         sweeper, _ = self._opened()
-        return {"items": await asyncio.to_thread(_rows, await sweeper.sweep()), "problems": []}
+        rows, problems = await sweeper.sweep()
+        return {"items": await asyncio.to_thread(_rows, rows), "problems": problems}
 
     async def settle(self, name: str) -> str:
         """A person says that an attempt is over; says what was done.

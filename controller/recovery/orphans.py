@@ -121,21 +121,24 @@ class Sweeper:
                 found += await sort.find()
         return found, problems
 
-    async def sweep(self) -> list[tuple[Orphan, str]]:
-        """Look, and remove what may go; each orphan with what became of it."""
+    async def sweep(self) -> tuple[list[tuple[Orphan, str]], list[str]]:
+        """Look, and remove what may go; each orphan with what became of it, and what could not be looked at."""
         async with self._sweeping:
             done: list[tuple[Orphan, str]] = []
+            unseen: list[str] = []
             self._problems = []
             for sort in self._sorts:
-                looked = f"cannot look for orphans: {sort.name}"
-                with survived(self._metrics, "Orphan", looked, self._failed, HoldfastError, OSError):
+                orphans = []
+                with survived(self._metrics, "Orphan", sort.name, unseen.append, HoldfastError, OSError):
                     orphans = await sort.find()
                     self._metrics.orphans.labels(sort.name).set(len(orphans))
                     self._forget(sort.name, {orphan.name for orphan in orphans})
-                    done += [(orphan, await self._deal_with(sort, orphan)) for orphan in orphans]
+                done += [(orphan, await self._deal_with(sort, orphan)) for orphan in orphans]
+            for problem in unseen:
+                self._failed(f"cannot look for orphans: {problem}")
             if not self._problems:
                 self._step.done()
-            return done
+            return done, unseen
 
     def _failed(self, problem: str) -> None:
         self._problems.append(problem)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import pytest
 
 from controller.api.keys import Key
+from controller.cli.orphans import print_found
 from controller.reconcile.account import RecoveryAccount
+from controller.reconcile.orphans import OrphanReconciler
+from controller.recovery.orphan_desk import OrphanDesk
 from controller.recovery.orphans import Orphan, Sweeper
 from controller.recovery.phases import STEP, Phases, Step
 from controller.telemetry.audit import AuditJournal
@@ -48,6 +52,14 @@ def defects(metrics: Metrics) -> float | None:
     )
 
 
+def test_what_could_not_be_looked_at_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """7.6, 7.7: nobody reads that all is well where nothing could be looked at."""
+    print_found({"items": [], "problems": ["base: [Errno 13] no"]})
+    assert capsys.readouterr() == ("", "could not look: base: [Errno 13] no\n")
+    print_found({"items": [], "problems": []})
+    assert capsys.readouterr() == ("nothing here is without an owner\n", "")
+
+
 @pytest.mark.parametrize(
     ("error", "counted"), [(RecursionError("too deep"), 1), (ValueError("bad"), 1), (PermissionError(13, "no"), 0)]
 )
@@ -66,6 +78,10 @@ async def test_one_that_fails_keeps_no_other(error: Exception, counted: int) -> 
     found, problems = await sweeping.look()
     assert [orphan.name for orphan in found] == ["a"]
     assert len(problems) == 1 and problems[0].startswith("base: ") and str(error) in problems[0]
+    desk = OrphanDesk(lambda: None)
+    desk.open(sweeping, cast(OrphanReconciler, object()))  # nothing is settled here
+    for told in (await desk.look(), await desk.sweep()):
+        assert told["problems"] == problems and [row["name"] for row in told["items"]] == ["a"]
     assert not running.done() and running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert running.cancelled()
