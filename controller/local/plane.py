@@ -127,6 +127,11 @@ class Plane:
         for supervised in self._supervised.values():
             supervised.record_again()
 
+    def check(self) -> None:
+        """Raises Transient where nobody looks after one of the components any more, and nobody asked for that."""
+        for supervised in self._supervised.values():
+            supervised.check()
+
     async def wait_ready(self, name: str, limit_seconds: float) -> str | None:
         """Wait until a component is ready; otherwise a message with the end of its log."""
         return await self._supervised[name].wait_ready(limit_seconds)

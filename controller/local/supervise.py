@@ -2,17 +2,22 @@
 
 What runs is recorded as soon as it is known, so the next `up` finds it. The component decides nothing here but its
 command line; whoever wants to react to an exit gets a callback before the next start.
+
+The loop of one component is a worker boundary: whatever is raised in it is that component's problem, which its record
+tells, and it goes on after the backoff. A loop that ends unasked all the same is told by `Supervised.check`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from controller.errors import HoldfastError, Transient
 from controller.executors.process import identity
 from controller.local import logs, records
 from controller.local.components import Component, Launch
@@ -29,6 +34,7 @@ SETTLED_SECONDS = 60.0
 FAILED_STARTS = 4
 
 Say = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,20 @@ class Exit:
         if self.code is None:
             return "ended"
         return f"was ended by signal {-self.code}" if self.code < 0 else f"ended with exit code {self.code}"
+
+
+def backoff_seconds(failed_starts: int) -> float:
+    """How long to wait after so many starts in a row that failed, however many."""
+    # 2**1024 is no float any more: a component that cannot start gets there within nine hours.
+    return min(FIRST_BACKOFF_SECONDS * 2.0 ** min(failed_starts, 32), MAX_BACKOFF_SECONDS)
+
+
+def describe(error: Exception) -> str:
+    """One line for a person; what was not expected is logged with its trace besides."""
+    if isinstance(error, OSError | HoldfastError):
+        return str(error) or type(error).__name__
+    _log.error("a defect in the supervision", exc_info=error)
+    return f"{type(error).__name__}: {error}"
 
 
 class Supervised:
@@ -89,6 +109,7 @@ class Supervised:
         self._pidfd: int | None = None
         self._log_offset = 0
         self._failed_starts = 0
+        self._told_end = False
 
     @property
     def is_ready(self) -> bool:
@@ -117,6 +138,15 @@ class Supervised:
         lines = logs.last_lines(logs.since(path, self._log_offset))
         return f"{self.component.name} is not ready: {self.record.message}\n  the end of {path}:\n{lines}"
 
+    def check(self) -> None:
+        """Raises Transient where nobody looks after the component any more, and nobody asked for that."""
+        if self._task is None or not self._task.done() or self._stopping.is_set():
+            return
+        error = None if self._task.cancelled() else self._task.exception()
+        self._told_end = True
+        text = f"nobody looks after {self.component.name} any more ({error or 'cancelled'}): start `holdfast up` again"
+        raise Transient("SupervisionEnded", text) from error
+
     async def restart(self) -> None:
         """Stop the running process; the loop starts it again."""
         if self._pidfd is not None:
@@ -132,7 +162,7 @@ class Supervised:
             # Where the event loop itself is being closed the task was cancelled: the server is ended all the same.
             await asyncio.wait({self._task})
             self._reap()
-            if not self._task.cancelled():
+            if not self._task.cancelled() and not self._told_end:
                 self._task.result()
 
     def record_again(self) -> None:
@@ -153,55 +183,73 @@ class Supervised:
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
-            started = asyncio.get_running_loop().time()
-            problem = await self._adopt_or_spawn()
-            ending = await self._watch(started) if problem is None else Exit(None, False, 0.0, problem)
+            ending, message = await self._one_life()
             self._ready.clear()
             if self._stopping.is_set():
                 break
-            await self._after(ending, problem or f"{self.component.name} {ending}")
+            await self._after(ending, message)
         self._update(state=State.STOPPED, process=None)
 
+    async def _one_life(self) -> tuple[Exit, str]:
+        """From the start to the end of its process; or to what went wrong, and then the process may still run."""
+        started = asyncio.get_running_loop().time()
+        try:
+            if self._pidfd is None:
+                await self._adopt_or_spawn()
+            ending = await self._watch(started)
+        except Exception as error:  # noqa: BLE001  the worker boundary: the loop that restarts what dies goes on
+            wanted = "started" if self._pidfd is None else "watched"
+            problem = f"{self.component.name} cannot be {wanted}: {describe(error)}"
+            return Exit(None, False, 0.0, problem), problem
+        return ending, f"{self.component.name} {ending}"
+
     async def _after(self, ending: Exit, message: str) -> None:
-        """Record the exit, let its cause be mended, wait before the next start."""
-        mended = self._exited is not None and await self._exited(ending)
+        """Record what happened, let its cause be mended, wait before the next start or look."""
+        runs = self._pidfd is not None
+        mended = not runs and await self._mend(ending)
         if mended or (ending.was_ready and ending.ran_seconds > SETTLED_SECONDS):
             self._failed_starts = 0
-        delay = 0.0 if mended else min(FIRST_BACKOFF_SECONDS * 2**self._failed_starts, MAX_BACKOFF_SECONDS)
+        delay = 0.0 if mended else backoff_seconds(self._failed_starts)
         self._failed_starts += 1
         if self._failed_starts >= FAILED_STARTS:
             self._gave_up.set()
-        self._say(f"{message}, starting it again in {delay:.1f} s")
-        self._update(state=State.BACKOFF, process=None, message=message, restarts=self.record.restarts + 1)
+        self._say(f"{message}, {'looking' if runs else 'starting it'} again in {delay:.1f} s")
+        if runs:
+            self._update(message=message)
+        else:
+            self._update(state=State.BACKOFF, process=None, message=message, restarts=self.record.restarts + 1)
         try:
             await asyncio.wait_for(self._stopping.wait(), delay)
         except TimeoutError:
             return
 
-    async def _adopt_or_spawn(self) -> str | None:
-        """None when a process runs and is recorded, otherwise why not."""
+    async def _mend(self, ending: Exit) -> bool:
+        try:
+            return self._exited is not None and await self._exited(ending)
+        except Exception as error:  # noqa: BLE001  the same boundary: it is started again, mended or not
+            self._say(f"what ended {self.component.name} cannot be mended: {describe(error)}")
+            return False
+
+    async def _adopt_or_spawn(self) -> None:
+        """Have a process that runs and is recorded; what it raises says why there is none."""
         launch = self.component.launch()
         if self._adopt(launch):
-            return None
+            return
         if launch.port is not None and self._renew_port is not None and not is_free(launch.port):
             self._say(f"port {launch.port} of {self.component.name} is taken by another program, choosing a new one")
             await self._renew_port()
             launch = self.component.launch()
-        try:
-            self._spawn(launch)
-        except OSError as error:
-            return f"{self.component.name} cannot be started: {error}"
-        return None
+        self._spawn(launch)
 
     def _adopt(self, launch: Launch) -> bool:
         record = records.read(self._home.record(self.component.name))
         if record is None or record.process is None or record.fingerprint != launch.fingerprint:
             return False
+        self._log_offset = logs.size(self._home.log(self.component.name))
         self._pidfd = identity.open_pidfd(record.process)
         if self._pidfd is None:
             return False
         self.record = replace(record, restarts=self.record.restarts)
-        self._log_offset = logs.size(self._home.log(self.component.name))
         self._update(state=State.STARTING, message="adopted")
         return True
 
@@ -211,14 +259,22 @@ class Supervised:
         self._log_offset = logs.size(path)
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            self._child = spawn(launch.argv, launch.cwd, launch.env, fd)
+            child = spawn(launch.argv, launch.cwd, launch.env, fd)
         finally:
             os.close(fd)
-        # Our child is not reaped before we wait for it, so the pid is its own.
-        self._pidfd = os.pidfd_open(self._child.pid)
+        try:
+            # Our child is not reaped before we wait for it, so the pid is its own.
+            process = identity.of_pid(child.pid)
+            self._pidfd = os.pidfd_open(child.pid)
+        except OSError:
+            # Nobody would see its end, and the next start would be a second one on the same data.
+            child.kill()
+            child.wait(10)
+            raise
+        self._child = child
         self._update(
             state=State.STARTING,
-            process=identity.of_pid(self._child.pid),
+            process=process,
             port=launch.port,
             fingerprint=launch.fingerprint,
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -230,7 +286,7 @@ class Supervised:
         pause = 0.03
         try:
             while not gone.done():
-                reason = await self._ready_check()
+                reason = await self._why_not_ready()
                 if reason is None:
                     self._update(state=State.RUNNING, message="")
                     self._ready.set()
@@ -244,6 +300,16 @@ class Supervised:
         code = self._reap()
         log = logs.since(self._home.log(self.component.name), self._log_offset)
         return Exit(code, self._ready.is_set(), asyncio.get_running_loop().time() - started, log)
+
+    async def _why_not_ready(self) -> str | None:
+        try:
+            return await self._ready_check()
+        except Exception as error:  # noqa: BLE001  the same boundary: the server runs, only the look at it failed
+            reason = f"{self.component.name} cannot be asked whether it is ready: {describe(error)}"
+            if reason != self.record.message:
+                self._say(reason)
+                self._update(message=reason)
+            return reason
 
     def _update(self, **changes: object) -> None:
         self.record = replace(self.record, **changes)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,7 +104,7 @@ class _Up:
         stop = asyncio.create_task(self._stop.wait())
         await asyncio.wait({life, stop}, return_when=asyncio.FIRST_COMPLETED)
         if not life.done():
-            self._say_to_person("stopping; running jobs go on")
+            self._tell("stopping; running jobs go on")
             life.cancel()
         stop.cancel()
         # A start that is cancelled stops what it had started before it ends.
@@ -118,31 +119,42 @@ class _Up:
                 while problem is not None:
                     self._say(problem)
                     self._record(State.UNREADY)
+                    self._plane.check()
                     problem = await self._plane.wait_ready("controller", CONTROLLER_SECONDS)
                 self._record(State.RUNNING)
-                self._say_to_person(summary(self._home))
+                self._tell(summary(self._home))
                 await self._stay()
             finally:
                 self._record(State.STOPPING)
 
     async def _stay(self) -> None:
-        """What others read of us stays readable: `down`, `status` and another `up` find us by it."""
+        """What others read of us stays readable: `down`, `status` and another `up` find us by it.
+
+        Raises:
+            Transient: nobody looks after a server any more; it is better to end than to look as if all were well.
+        """
         while True:
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            self._plane.check()
             self._plane.mend_records()
             if records.read(self._home.record("up")) is None:
                 self._record(State.RUNNING)
 
     def _say(self, message: str) -> None:
         self._notices = [*self._notices[-9:], message]
-        self._say_to_person(message)
+        self._tell(message)
+
+    def _tell(self, message: str) -> None:
+        # Its terminal may be gone, or its log be on the full disk that the message is about.
+        with suppress(OSError):
+            self._say_to_person(message)
 
     def _record(self, state: State) -> None:
         record = Record("up", state, identity.of_self(), started_at=self._started_at, message="\n".join(self._notices))
         try:
             records.write(self._home.record("up"), record)
         except OSError as error:
-            self._say_to_person(f"cannot record the state of up: {error}")
+            self._tell(f"cannot record the state of up: {error}")
 
 
 def detached(options: UpOptions, say: Say) -> None:
