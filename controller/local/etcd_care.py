@@ -51,7 +51,11 @@ class EtcdCare:
         return self.home.etcd / "ballast"
 
     def make_ballast(self) -> None:
-        """Reserve the blocks now, where there is room; a disk without room is no error."""
+        """Reserve the blocks now, where there is room; a disk without room is no error.
+
+        Raises:
+            OSError: the reserve cannot be made; nothing of it stays.
+        """
         if self.ballast_bytes == 0 or self.ballast.exists():
             return
         if free_bytes(self.home.etcd) < self.ballast_bytes + BALLAST_ROOM_BYTES:
@@ -59,9 +63,9 @@ class EtcdCare:
         fd = os.open(self.ballast, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(fd, 0, self.ballast_bytes)
-        except OSError as error:
+        except OSError:
             self.ballast.unlink()
-            self.say(f"no reserve for a full disk beside {self.home.etcd_data}: {error.strerror}")
+            raise
         finally:
             os.close(fd)
 

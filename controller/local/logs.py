@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 MAX_BYTES = 32 * 1024**2
@@ -39,7 +40,20 @@ def bound(path: Path) -> None:
     """Move the content to `<name>.log.1` when there is too much.
 
     The servers keep the file open with O_APPEND, so it is copied and truncated; a line written between the two is lost.
+
+    Raises:
+        OSError: it could not be copied, a full disk for example. It is cut all the same and nothing of the copy stays:
+            the room is worth more than old lines.
     """
-    if size(path) > MAX_BYTES:
-        shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+    if size(path) <= MAX_BYTES:
+        return
+    kept = path.with_name(f"{path.name}.1")
+    try:
+        shutil.copyfile(path, kept)
+    except OSError as error:
+        with suppress(OSError):
+            kept.unlink()
+        text = f"{error.strerror or error}; what it held is lost, it was cut to make room"
+        raise OSError(error.errno, text, str(kept)) from error
+    finally:
         os.truncate(path, 0)

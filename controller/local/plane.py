@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +17,7 @@ from controller.errors import Terminal, Transient
 from controller.files import atomic
 from controller.local import assets, certs, crds, damage, leftovers, logs, records
 from controller.local.binaries import Binaries
+from controller.local.chores import Chores
 from controller.local.components import NAMES, ApiServer, Component, Controller, ControllerManager, Etcd
 from controller.local.etcd_care import BALLAST_BYTES, EtcdCare
 from controller.local.home import Home, PlaneLock
@@ -67,6 +69,10 @@ class Plane:
             self._components["controller"] = Controller(self.home, self._ports, controller)
         self._supervised: dict[str, Supervised] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._chores = Chores(say)
+        # What is still to be done after a change of ports, certificates or the store.
+        self._kubeconfigs_due = False
+        self._restarts_due: set[str] = set()
         self._told: list[str] = []  # by the last look at the records
 
     @property
@@ -120,6 +126,8 @@ class Plane:
             told = damage.mend(self.home)
         except Terminal as error:
             told = [error.message]
+        except OSError as error:
+            told = [f"{self.home.components} cannot be mended: {error}"]
         for each in told:
             if each not in self._told:
                 self._say(each)
@@ -165,7 +173,8 @@ class Plane:
         certs.ensure(self.home)
         self._write_kubeconfigs()
         atomic.write_atomic(self.home.components / "audit-policy.yaml", AUDIT_POLICY)
-        self._care.make_ballast()
+        with self._making_ballast():
+            self._care.make_ballast()
         adoptable = []
         for name, component in self._components.items():
             record = records.read(self.home.record(name))
@@ -204,21 +213,39 @@ class Plane:
         mended = await self._care.exited(ending)
         if mended and not self.home.etcd_data.exists():
             # Another store: what the others remember of the old one must go, and the CRDs must be applied again.
-            self._spawn_task(self._restart("apiserver", "controller-manager", "controller"))
+            self._restarts_due |= {"apiserver", "controller-manager", "controller"}
+            self._spawn_task(self._catch_up())
         return mended
 
     async def _renew_api_port(self) -> None:
         self._ports.renew("apiserver")
-        self._write_kubeconfigs()
-        self._spawn_task(self._restart("controller-manager", "controller"))
+        self._kubeconfigs_due = True
+        self._restarts_due |= {"controller-manager", "controller"}
+        self._spawn_task(self._catch_up())
 
     async def _renew_manager_port(self) -> None:
         self._ports.renew("controller-manager")
 
-    async def _restart(self, *names: str) -> None:
-        for name in names:
+    async def _catch_up(self) -> None:
+        """Do what is due; what fails stays due, and the housekeeping tries it again."""
+        if self._kubeconfigs_due:
+            with self._chores.by_itself("writing the kubeconfigs"):
+                self._write_kubeconfigs()
+                self._kubeconfigs_due = False
+        if self._kubeconfigs_due:
+            return  # a server that starts now would read the old ones
+        for name in [name for name in NAMES if name in self._restarts_due]:
+            self._restarts_due.discard(name)
             if name in self._supervised:
-                await self._supervised[name].restart()
+                with self._chores.by_itself(f"restarting {name}"):
+                    await self._restart(name)
+
+    async def _restart(self, name: str) -> None:
+        try:
+            await self._supervised[name].restart()
+        except Exception:
+            self._restarts_due.add(name)
+            raise
 
     def _write_kubeconfigs(self) -> None:
         server = f"https://127.0.0.1:{self._ports.get('apiserver')}"
@@ -232,13 +259,23 @@ class Plane:
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             for name in self._supervised:
-                logs.bound(self.home.log(name))
-            self._care.make_ballast()
-            written = certs.ensure(self.home)
-            if written:
-                self._say(f"renewed certificates: {', '.join(sorted(written))}")
-                self._write_kubeconfigs()
-                await self._restart("apiserver", "controller-manager", "controller")
+                with self._chores.by_itself(f"bounding the log of {name}"):
+                    logs.bound(self.home.log(name))
+            with self._making_ballast():
+                self._care.make_ballast()
+            with self._chores.by_itself("renewing certificates"):
+                self._renew_certificates()
+            await self._catch_up()
+
+    def _making_ballast(self) -> AbstractContextManager[None]:
+        return self._chores.by_itself(f"making the reserve for a full disk beside {self.home.etcd_data}")
+
+    def _renew_certificates(self) -> None:
+        written = certs.ensure(self.home)
+        if written:
+            self._kubeconfigs_due = True
+            self._restarts_due |= {"apiserver", "controller-manager", "controller"}
+            self._say(f"renewed certificates: {', '.join(sorted(written))}")
 
     def _spawn_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)

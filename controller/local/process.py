@@ -68,18 +68,26 @@ def has_ended(pidfd: int) -> bool:
     return bool(poll.poll(0))
 
 
+def send(pidfd: int, number: int) -> bool:
+    """Signal the process of `pidfd`; False where it is gone. One that is not our child is reaped without us."""
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 async def end(pidfd: int, limit_seconds: float) -> bool:
     """TERM, wait up to `limit_seconds`, then KILL; True where TERM was enough."""
-    if has_ended(pidfd):
+    if has_ended(pidfd) or not send(pidfd, signal.SIGTERM):
         return True
-    signal.pidfd_send_signal(pidfd, signal.SIGTERM)
     # A stopped process takes TERM only once it runs again.
-    signal.pidfd_send_signal(pidfd, signal.SIGCONT)
+    send(pidfd, signal.SIGCONT)
     try:
         await asyncio.wait_for(wait_exit(pidfd), limit_seconds)
         return True
     except TimeoutError:
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        send(pidfd, signal.SIGKILL)
         # KILL is not refused; what keeps a process longer is the kernel (disk), and there is nothing more to do.
         await asyncio.wait_for(wait_exit(pidfd), 30)
         return False

@@ -10,16 +10,16 @@ tells, and it goes on after the backoff. A loop that ends unasked all the same i
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from controller.errors import HoldfastError, Transient
+from controller.errors import Transient
 from controller.executors.process import identity
 from controller.local import logs, records
+from controller.local.chores import describe, log_defect
 from controller.local.components import Component, Launch
 from controller.local.home import Home
 from controller.local.ports import is_free
@@ -34,7 +34,6 @@ SETTLED_SECONDS = 60.0
 FAILED_STARTS = 4
 
 Say = Callable[[str], None]
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +62,6 @@ def backoff_seconds(failed_starts: int) -> float:
     """How long to wait after so many starts in a row that failed, however many."""
     # 2**1024 is no float any more: a component that cannot start gets there within nine hours.
     return min(FIRST_BACKOFF_SECONDS * 2.0 ** min(failed_starts, 32), MAX_BACKOFF_SECONDS)
-
-
-def describe(error: Exception) -> str:
-    """One line for a person; what was not expected is logged with its trace besides."""
-    if isinstance(error, OSError | HoldfastError):
-        return str(error) or type(error).__name__
-    _log.error("a defect in the supervision", exc_info=error)
-    return f"{type(error).__name__}: {error}"
 
 
 class Supervised:
@@ -198,6 +189,7 @@ class Supervised:
                 await self._adopt_or_spawn()
             ending = await self._watch(started)
         except Exception as error:  # noqa: BLE001  the worker boundary: the loop that restarts what dies goes on
+            log_defect(error)
             wanted = "started" if self._pidfd is None else "watched"
             problem = f"{self.component.name} cannot be {wanted}: {describe(error)}"
             return Exit(None, False, 0.0, problem), problem
@@ -227,6 +219,7 @@ class Supervised:
         try:
             return self._exited is not None and await self._exited(ending)
         except Exception as error:  # noqa: BLE001  the same boundary: it is started again, mended or not
+            log_defect(error)
             self._say(f"what ended {self.component.name} cannot be mended: {describe(error)}")
             return False
 
@@ -255,7 +248,10 @@ class Supervised:
 
     def _spawn(self, launch: Launch) -> None:
         path = self._home.log(self.component.name)
-        logs.bound(path)
+        try:
+            logs.bound(path)
+        except OSError as error:
+            self._say(f"the log of {self.component.name}: {error}")
         self._log_offset = logs.size(path)
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -307,6 +303,7 @@ class Supervised:
         except Exception as error:  # noqa: BLE001  the same boundary: the server runs, only the look at it failed
             reason = f"{self.component.name} cannot be asked whether it is ready: {describe(error)}"
             if reason != self.record.message:
+                log_defect(error)
                 self._say(reason)
                 self._update(message=reason)
             return reason

@@ -180,7 +180,8 @@ def detached(options: UpOptions, say: Say) -> None:
 
 def _spawn(options: UpOptions, home: Home) -> subprocess.Popen[bytes]:
     path = home.log("up")
-    logs.bound(path)
+    with suppress(OSError):  # a start is worth more than the lines of earlier ones
+        logs.bound(path)
     argv = [sys.executable, "-P", "-m", "controller.cli.main", "up", *options.arguments()]
     env = {**os.environ, "HOLDFAST_HOME": str(home.path), "HOLDFAST_CACHE": str(options.cache.absolute())}
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

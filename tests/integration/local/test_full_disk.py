@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from controller.local import etcd_care, plane
+from controller.local import etcd_care, logs, plane
 from controller.local.http import tls_context
 from tests.disks import small_disk
 from tests.eventually import eventually
@@ -50,12 +50,40 @@ async def test_etcd_comes_back_with_the_reserve(disk: Path, monkeypatch: pytest.
             await eventually(ballast.exists, 20, "the reserve is there again")
 
 
-def write_until_full(path: Path) -> None:
-    """Take all the room but what a few small files need."""
+async def test_housekeeping_outlives_a_full_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requirement 8.3: a log over its bound is cut where its copy has no room, and kept again when there is room."""
+    monkeypatch.setattr(plane, "HOUSEKEEPING_SECONDS", 0.3)
+    said: list[str] = []
+    async with plane.Plane(disk / "home", find_binaries(print), ballast_bytes=0, say=said.append) as running:
+        log = running.home.log("etcd")
+        kept = log.with_name("etcd.log.1")
+        assert await running.wait_ready("controller-manager", 60) is None
+        filler = disk / "filler"
+        write_until_full(filler, but=40 * MIB)
+        grow(log)
+        await eventually(lambda: logs.size(log) < MIB, 20, "the log is cut")
+        assert not kept.exists()
+        (told,) = [message for message in said if "bounding the log of etcd failed" in message]
+        assert "No space left on device" in told
+        filler.unlink()
+        grow(log)
+        await eventually(lambda: logs.size(log) < MIB, 20, "the log is cut again")
+        assert kept.stat().st_size > logs.MAX_BYTES
+        running.check()
+
+
+def grow(log: Path) -> None:
+    """Over its bound; as the server, by appending."""
+    with log.open("ab") as file:
+        file.write(b"x" * (logs.MAX_BYTES + 1))
+
+
+def write_until_full(path: Path, but: int = 8 * MIB) -> None:
+    """Take all the room but what a few small files need, or so many bytes."""
     usage = os.statvfs(path.parent)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
-        os.posix_fallocate(fd, 0, usage.f_bavail * usage.f_frsize - 8 * MIB)
+        os.posix_fallocate(fd, 0, usage.f_bavail * usage.f_frsize - but)
     finally:
         os.close(fd)
 

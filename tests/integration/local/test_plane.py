@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import socket
 from pathlib import Path
 
 import pytest
 
 from controller.errors import Transient
 from controller.executors.process.identity import of_pid
-from controller.local import records, up
+from controller.local import logs, plane, records, up
 from controller.local.home import Home
 from controller.local.plane import Plane
-from tests.eventually import eventually
+from tests.eventually import eventually, eventually_sync
 from tests.running_plane import find_binaries
 
 NAMES = ("etcd", "apiserver", "controller-manager")
@@ -36,6 +39,56 @@ def test_an_event_loop_that_is_torn_down_leaves_no_server(tmp_path: Path) -> Non
         asyncio.run(life())
     assert len(pids) == len(NAMES)
     assert [pid for pid in pids if of_pid(pid) is not None] == []
+
+
+async def test_certificates_are_renewed_after_what_kept_them_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first error ended the housekeeping, and with it all renewals: this plane's clients ran out after a year."""
+    monkeypatch.setattr(plane, "HOUSEKEEPING_SECONDS", 0.2)
+    said: list[str] = []
+    async with Plane(tmp_path / "home", find_binaries(print), fsync=False, ballast_bytes=0, say=said.append) as running:
+        assert await running.wait_ready("controller-manager", 60) is None
+        before = running.pid("apiserver")
+        key = running.home.key("admin")
+        key.unlink()
+        key.mkdir()
+        await eventually(lambda: any("renewing certificates failed" in message for message in said), 20)
+        # Two rounds later, by what the chore before it does in each of them.
+        log = running.home.log("etcd")
+        for _ in range(2):
+            os.truncate(log, logs.MAX_BYTES + 1)
+            await eventually(lambda: logs.size(log) < logs.MAX_BYTES, 20, "a round of housekeeping")
+        assert len([message for message in said if "renewing certificates" in message]) == 1
+        key.rmdir()
+        await eventually(lambda: "renewed certificates: admin" in said, 20)
+        await eventually(lambda: running.pid("apiserver") not in (None, before), 60, "it serves with the new ones")
+        assert await running.wait_ready("apiserver", 60) is None
+
+
+async def test_a_new_port_reaches_the_kubeconfigs_however_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The port was renewed on a full disk: what could not be written then is written when it can be."""
+    monkeypatch.setattr(plane, "HOUSEKEEPING_SECONDS", 0.2)
+    said: list[str] = []
+    async with Plane(tmp_path / "home", find_binaries(print), fsync=False, ballast_bytes=0, say=said.append) as running:
+        assert await running.wait_ready("controller-manager", 60) is None
+        port, pid = running.record("apiserver").port, running.pid("apiserver")
+        assert port is not None and pid is not None
+        running.kubeconfig.unlink()
+        running.kubeconfig.mkdir()
+        with socket.socket() as stranger:
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            os.kill(pid, signal.SIGKILL)
+            # Without giving the event loop a turn: the supervision must find the port taken.
+            eventually_sync(lambda: of_pid(pid) is None, 10)
+            stranger.bind(("127.0.0.1", port))
+            stranger.listen()
+            await eventually(lambda: any("writing the kubeconfigs failed" in message for message in said), 20)
+        assert running.record("apiserver").port != port
+        running.kubeconfig.rmdir()
+        await eventually(running.kubeconfig.exists, 20)
+        assert f":{running.record('apiserver').port}" in running.kubeconfig.read_text()
+        assert await running.wait_ready("apiserver", 60) is None
 
 
 def test_up_ends_with_an_error_where_a_server_is_looked_after_no_more(
