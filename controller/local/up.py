@@ -158,7 +158,7 @@ class _Up:
 
 
 def detached(options: UpOptions, say: Say) -> None:
-    """Make sure that it is up, and return when it is ready.
+    """Make sure that it is up, and return when it is ready; one that is stopping is waited for, then another started.
 
     Raises:
         Terminal, Transient: it does not come up; the message ends with the last log lines of what failed.
@@ -167,13 +167,8 @@ def detached(options: UpOptions, say: Say) -> None:
     home.prepare()
     # Here, where a person sees the progress; the detached process then finds them in the cache.
     binaries.find_or_make(options.cache, say)
-    if _running(home) is None:
-        child = _spawn(options, home)
-    else:
-        say("already up")
-        child = None
-    notices = _await_ready(home, child)
-    if child is not None and notices:
+    notices = _await_ready(options, home, say)
+    if notices:
         say(notices)
     say(summary(home))
 
@@ -191,25 +186,46 @@ def _spawn(options: UpOptions, home: Home) -> subprocess.Popen[bytes]:
         os.close(fd)
 
 
-def _await_ready(home: Home, child: subprocess.Popen[bytes] | None) -> str:
-    """Wait until `up` is ready; returns what it had to say on the way."""
+def _await_ready(options: UpOptions, home: Home, say: Say) -> str:
+    """Wait until `up` is ready, and start one where none is left; returns what ours had to say on the way."""
     deadline = time.monotonic() + DETACH_SECONDS
+    child, was_ours, told = None, False, ""
     while time.monotonic() < deadline:
-        record = _running(home)
+        last = records.read(home.record("up"))
+        record = last if last is not None and last.alive else None
+        if child is not None:
+            # Also where it has ended since: its record outlives it.
+            was_ours = was_ours or (last is not None and last.process is not None and last.process.pid == child.pid)
+        elif record is None:
+            child = _spawn(options, home)
+        elif (text := _found(record)) != told:
+            say(text)
+            told = text
         if record is not None and record.state is State.RUNNING:
-            return record.message
+            return "" if child is None else record.message
         if record is not None and record.state is State.UNREADY:
             raise Transient(
                 "ControllerNotReady",
                 f"{record.message}\nThe control plane is up and goes on trying; `holdfast down` stops it",
             )
         if child is not None and (code := child.poll()) is not None:
-            if code != 0:
-                lines = logs.last_lines(logs.since(home.log("up"), 0), 20)
-                raise Terminal("UpFailed", f"up ended with exit code {code}; the end of {home.log('up')}:\n{lines}")
+            _check_end(home, code, was_ours)
             child = None  # another one was faster; it is waited for
         time.sleep(POLL_SECONDS)
     raise Transient("UpTooSlow", f"not ready within {DETACH_SECONDS:.0f} s; see {home.logs}")
+
+
+def _check_end(home: Home, code: int, was_up: bool) -> None:
+    """Raises Terminal where our process failed or was stopped; otherwise it only found another one at work."""
+    if code != 0:
+        lines = logs.last_lines(logs.since(home.log("up"), 0), 20)
+        raise Terminal("UpFailed", f"up ended with exit code {code}; the end of {home.log('up')}:\n{lines}")
+    if was_up:
+        raise Terminal("UpStopped", "up was stopped while it started, as `holdfast down` does")
+
+
+def _found(record: Record) -> str:
+    return "an earlier `up` is stopping, waiting for its end" if record.state is State.STOPPING else "already up"
 
 
 def _running(home: Home) -> Record | None:
