@@ -17,9 +17,9 @@ from pathlib import Path
 
 from controller.local import logs
 from controller.local.components import Etcd
+from controller.local.exits import Exit
 from controller.local.home import Home
 from controller.local.process import end, has_ended, spawn
-from controller.local.supervise import Exit
 
 BALLAST_BYTES = 256 * 1024**2
 # The reserve is made again only when the disk has this much besides it.

@@ -20,9 +20,10 @@ from controller.local.binaries import Binaries
 from controller.local.chores import Chores
 from controller.local.components import NAMES, ApiServer, Component, Controller, ControllerManager, Etcd
 from controller.local.etcd_care import BALLAST_BYTES, EtcdCare
+from controller.local.exits import Exit
 from controller.local.home import Home, PlaneLock
 from controller.local.ports import Ports
-from controller.local.supervise import Exit, Supervised
+from controller.local.supervise import Supervised
 
 START_SECONDS = 90.0
 HOUSEKEEPING_SECONDS = 30.0

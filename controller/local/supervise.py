@@ -13,7 +13,7 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from controller.errors import Transient
@@ -21,6 +21,7 @@ from controller.executors.process import identity
 from controller.local import logs, records
 from controller.local.chores import describe, log_defect
 from controller.local.components import Component, Launch
+from controller.local.exits import Exit
 from controller.local.home import Home
 from controller.local.ports import is_free
 from controller.local.process import end, spawn, wait_exit
@@ -34,28 +35,6 @@ SETTLED_SECONDS = 60.0
 FAILED_STARTS = 4
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """How a component's process ended.
-
-    Args:
-        code: exit code, negative for a signal, None where it was adopted and so not our child.
-        was_ready: its readiness had been seen.
-        ran_seconds: how long it was looked after.
-        log: what it logged in that time, at most the last 64 KiB.
-    """
-
-    code: int | None
-    was_ready: bool
-    ran_seconds: float
-    log: str
-
-    def __str__(self) -> str:
-        if self.code is None:
-            return "ended"
-        return f"was ended by signal {-self.code}" if self.code < 0 else f"ended with exit code {self.code}"
 
 
 def backoff_seconds(failed_starts: int) -> float:

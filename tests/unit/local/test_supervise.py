@@ -18,9 +18,10 @@ from controller.errors import Transient
 from controller.executors.process.identity import of_pid
 from controller.local import records
 from controller.local.components import Launch
+from controller.local.exits import Exit
 from controller.local.home import Home
 from controller.local.records import State
-from controller.local.supervise import MAX_BACKOFF_SECONDS, Exit, Supervised, backoff_seconds
+from controller.local.supervise import MAX_BACKOFF_SECONDS, Supervised, backoff_seconds
 from tests.eventually import eventually
 
 
