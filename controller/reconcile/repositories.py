@@ -13,7 +13,7 @@ from controller.api.repository import Operation, OperationState, OperationType, 
 from controller.decisions import repository as decision
 from controller.decisions.audited_locks import release_lines
 from controller.decisions.plan import Note
-from controller.decisions.repository import NETWORK, RepositoryPlan, Seen, due, network
+from controller.decisions.repository import NETWORK, RepositoryPlan, Seen, due
 from controller.decisions.repository_health import Mirror
 from controller.errors import HoldfastError, Terminal, Waiting
 from controller.executors.base import AttemptId
@@ -27,6 +27,7 @@ from controller.reconcile.parts import Parts
 from controller.reconcile.remotes import Remotes
 from controller.reconcile.repository_book import RepositoryBook
 from controller.reconcile.repository_census import count
+from controller.reconcile.transfer_slots import TransferSlots
 from controller.reconcile.workers import GONE, Result
 from controller.repositories import requests
 from controller.repositories.names import BadName
@@ -52,7 +53,7 @@ class RepositoryReconciler:
         self._book = book
         self._operations = operations
         self._remotes = remotes
-        self._max_transfers = max_transfers
+        self._slots = TransferSlots(parts.store, max_transfers)
         self._keeper = LockKeeper(parts, book, operations.places)
         self._outages = LockOutages(parts, book, operations.places)
         self._runs = OperationRuns(parts, operations, Purpose.MIRROR)
@@ -68,6 +69,7 @@ class RepositoryReconciler:
         if repository is None:
             parts.scheduler.gate.accounted(key)
             self._outages.over((key.namespace, key.name), None)
+            self._slots.gone(key)
             return GONE
         try:
             recorded, plan, lock, remote = await self._record(repository)
@@ -90,7 +92,8 @@ class RepositoryReconciler:
         parts, key, now = self._parts, read.key, self._parts.now()
         repository = await self._outages.look(read, now)
         seen, remote = await self._observe(repository)
-        plan = decision.decide(repository, seen, now)
+        plan = decision.decide(repository, replace(seen, slot_free=self._slots.free_for(key)), now)
+        self._slots.decided(key, plan.status)
         lock = await self._keeper.decide(repository, plan.status.conditions, now)
         failures = parts.failures.of(key, repository.status.recent_failures)
         update = {"lock": lock.lock, "conditions": lock.conditions, "recent_failures": failures}
@@ -117,9 +120,7 @@ class RepositoryReconciler:
             except Waiting as missing:
                 blocked = (missing.reason, missing.message)
                 self._parts.queue.add_after(repository.key, missing.retry_after or 15.0)
-        others = (found for _, found in self._parts.store.items("Repository") if isinstance(found, Repository))
-        busy = sum(network(other.status) for other in others if other.metadata.uid != repository.metadata.uid)
-        return Seen(mirror, run, busy < self._max_transfers, blocked, missed), remote
+        return Seen(mirror, run, blocked=blocked, missed=missed), remote
 
     # --- record
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.controller.jobs import Jobs, Object, condition_of, uid_of
+from tests.integration.controller.conftest import OtherController
+from tests.integration.controller.jobs import GROUP, Jobs, Object, condition_of, uid_of
 from tests.integration.controller.repositories import PUSH, REPOSITORIES, Repositories
 from tests.integration.controller.running_controller import RunningController
 from tests.integration.controller.waits import soon
@@ -82,6 +83,27 @@ def test_hanging_remote(controller: RunningController, repositories: Repositorie
         repositories.wait("shop", "Ready", "False", reason="DeadlineExceeded")
         jobs.phase("job", "Queued", reason="RepositoryNotReady")
         soon(lambda: repositories.get()["status"]["operation"]["number"] >= 2, "it is tried again")
+
+
+def test_transfers_at_once(other_controller: OtherController, repositories: Repositories, jobs: Jobs) -> None:
+    """7.4, HOLDFAST_MAX_TRANSFERS: the limit holds for Repositories that are due together, as after a start."""
+    with hanging_server() as url:
+        for name in (f"shop-{number}" for number in range(12)):
+            repositories.declare(name, f"{url}/{name}.git", operationDeadline="5s")
+        controller = other_controller({"HOLDFAST_MAX_TRANSFERS": "2"})
+        controller.start()
+
+        most = 0
+
+        def begun() -> int:
+            nonlocal most
+            listed = jobs.http.get(f"{GROUP}/{jobs.namespace}/{REPOSITORIES}").json()["items"]
+            found = [each.get("status", {}).get("operation") for each in listed]
+            most = max(most, sum(each["state"] == "Starting" for each in found if each))
+            return sum(each is not None for each in found)
+
+        soon(lambda: begun() >= 4, "others had their turn")
+        assert most == 2
 
 
 def test_remote_that_asks_for_a_password(controller: RunningController, repositories: Repositories) -> None:
