@@ -14,9 +14,8 @@ from controller.api.batchjob_status import AttemptState
 from controller.api.jobbatch import JobBatch
 from controller.api.keys import Key
 from controller.api.repository import Repository
-from controller.api.repository_use import Push, RepositoryUse
+from controller.api.repository_use import RepositoryUse
 from controller.decisions import status as step
-from controller.decisions.executors import POD, executor_of
 from controller.decisions.inputs import RepositoryView, Step, StepState
 from controller.decisions.job_repository import NO_SOUND_MIRROR
 from controller.decisions.observed import Evidence, Observation
@@ -24,24 +23,20 @@ from controller.decisions.orphan import is_over
 from controller.decisions.resume import keeps_checkpoints
 from controller.errors import Terminal, Transient, Waiting
 from controller.executors.base import AttemptId, LaunchSpec
-from controller.kube.errors import NotFound
-from controller.kube.kinds import SERVED
 from controller.reconcile.job_line import JobLine
 from controller.reconcile.lock_sources import carried
 from controller.reconcile.operations import Operations, Owner, Purpose
 from controller.reconcile.parts import Parts
 from controller.reconcile.pod_checkouts import AUTHOR, PodCheckouts
-from controller.reconcile.pod_pushes import publication_step
+from controller.reconcile.publications import Publications, outlives_its_job_end
 from controller.reconcile.remotes import Remotes
 from controller.reconcile.repository_book import RepositoryBook
-from controller.reconcile.repository_pages import Want
 from controller.reconcile.resumption import workspace_of
 from controller.repositories import requests
 from controller.repositories.cleanup import remove_workspace
 from controller.repositories.facts import Damaged, read_workspace, survived
 from controller.repositories.names import BadName
 from controller.repositories.places import base_key
-from controller.repositories.refs import HEADS, UPSTREAM, read_head
 
 WORKSPACE_SECONDS = 3600.0
 
@@ -53,7 +48,7 @@ class JobRepositories:
         self._parts = parts
         self._book = book
         self._operations = operations
-        self._remotes = remotes
+        self._publications = Publications(parts, book, operations, remotes)
         self._pods = PodCheckouts(parts, book, remotes)
         self._places = operations.places
         self.line = JobLine(parts, book)
@@ -81,7 +76,7 @@ class JobRepositories:
         batch = used.batch if used is not None else ""
         made = await self._workspace(job, attempt, found)
         holds = self._book.holds(str(attempt), active.lock_token)
-        published = await self._publication(job, use, want, attempt, found)
+        published = await self._publications.step(job, use, want, attempt, found)
         return RepositoryView(want.mode is not None, active.lock_token, holds, batch, made, published)
 
     async def _workspace(self, job: BatchJob, attempt: AttemptId, found: Observation | None) -> Step:
@@ -117,50 +112,6 @@ class JobRepositories:
             return Step(StepState.UNKNOWN, message=f"{error.filename or workspace}: {error.strerror}")
         return Step(StepState.DONE, commit=facts.commit if facts is not None else "")
 
-    async def _publication(
-        self,
-        job: BatchJob,
-        use: RepositoryUse,
-        want: Want,
-        attempt: AttemptId,
-        found: Observation | None,
-    ) -> Step | None:
-        """None: nothing is to be published, or not yet."""
-        if executor_of(job, attempt.number, self._parts.host) == POD:
-            return publication_step(found)
-        ended = found.exit if found is not None and found.evidence is Evidence.ENDED else None
-        if use.push is not Push.UPSTREAM or ended is None or ended.code != 0:
-            return None
-        done = (await self._operations.look(_publish_operation(attempt), job.key)).step()
-        if done.state is not StepState.ABSENT:
-            return done
-        repository = self._book.declared(want.repository)
-        if repository is None:
-            return await self._undeclared(*want.repository)
-        head = await asyncio.to_thread(self._pushed, want, use.ref or repository.spec.branch)
-        return done if head is not None else None
-
-    async def _undeclared(self, namespace: str, name: str) -> Step:
-        """Nobody can publish without the Repository; that it is not in the store proves nothing."""
-        try:
-            await self._parts.api.get("Repository", namespace, name)
-        except NotFound as error:
-            if error.names(SERVED["Repository"].plural, name):
-                text = f"Repository {name} was deleted: what it pushed stays in the mirror"
-                return Step(StepState.FAILED, "RepositoryNotFound", text, final=True)
-        return Step(StepState.UNKNOWN, message=f"Repository {name} is not in the store")
-
-    def _pushed(self, want: Want, branch: str) -> str | None:
-        """The commit of the branch in the mirror that upstream does not have; None where there is none."""
-        mirror = self._places.mirror(*want.repository)
-        try:
-            head = read_head(mirror, branch, HEADS)
-            return head if head is not None and head != read_head(mirror, branch, UPSTREAM) else None
-        except BadName:
-            return None
-        except OSError as error:
-            raise Transient("MirrorUnreadable", f"{error.filename or mirror}: {error.strerror}") from error
-
     # --- act
 
     async def make_workspace(self, job: BatchJob, number: int) -> None:
@@ -181,7 +132,7 @@ class JobRepositories:
         look = await self._operations.look(operation, job.key)
         if look.step().state is StepState.DONE:
             await self._operations.forget(operation)  # it was made, and is not there any more
-        target = self._target(job, use, operation, WORKSPACE_SECONDS)
+        target = requests.Target(self._places, job.metadata.namespace, use.name, str(operation), WORKSPACE_SECONDS)
         ref = use.ref or repository.spec.branch
         try:
             durable = keeps_checkpoints(job)
@@ -191,25 +142,19 @@ class JobRepositories:
         await self._operations.begin(operation, Owner(job.key, job.metadata.uid), request)
 
     async def publish(self, job: BatchJob, number: int) -> None:
-        """Begin the operation that publishes what the attempt pushed."""
-        repository, use = self._declared(job)
-        branch, operation = use.ref or repository.spec.branch, _publish_operation(AttemptId(job.metadata.uid, number))
-        want = self._book.want(job.metadata.uid)
-        commit = await asyncio.to_thread(self._pushed, want, branch) if want is not None else None
-        if commit is None:
-            return
-        remote = await self._remotes.remote(repository)
-        target = self._target(job, use, operation, self._remotes.deadline(repository))
-        await self._operations.begin(
-            operation, Owner(job.key, job.metadata.uid), requests.publish(target, remote, branch, commit)
-        )
+        """Begin the operation that publishes what the attempt pushed.
+
+        Raises:
+            Waiting: the repository is not there, or not to be reached.
+        """
+        await self._publications.begin(job, *self._declared(job), number)
 
     async def stop_publishing(self, job: BatchJob, number: int) -> None:
         """End the operation that publishes, where it runs."""
-        await self._operations.stop(_publish_operation(AttemptId(job.metadata.uid, number)))
+        await self._publications.stop(job, number)
 
     async def release(self, job: BatchJob, number: int) -> None:
-        """The attempt is over: its operations are forgotten; its workspace is removed at once if it succeeded.
+        """The attempt is over: as `tidy`; its workspace is removed at once if it succeeded.
 
         Raises:
             Waiting: an operation of it still runs; it is being stopped.
@@ -227,6 +172,8 @@ class JobRepositories:
     async def tidy(self, job: BatchJob) -> None:
         """Forget the operations of all attempts that are over, in every pass until they are; stop the ones that run.
 
+        How the newest attempt was published is kept as long as its exit record: a wiped status is rebuilt from both.
+
         Raises:
             Waiting: one still runs.
         """
@@ -236,8 +183,11 @@ class JobRepositories:
         last = newest.number if newest.state.over else newest.number - 1
         for purpose in (Purpose.WORKSPACE, Purpose.PUBLISH):
             for number in self._operations.known(purpose, uid) or ():
-                if number <= last:
-                    await self._forget(Operations.name(purpose, uid, number))
+                operation = Operations.name(purpose, uid, number)
+                if number <= last and outlives_its_job_end(job, operation):
+                    await self._publications.keep(operation)
+                elif number <= last:
+                    await self._forget(operation)
 
     async def _forget(self, operation: AttemptId) -> None:
         if not is_over(await self._operations.executor.observe(operation)):
@@ -286,13 +236,6 @@ class JobRepositories:
             raise Waiting("RepositoryNotFound", f"there is no Repository {use.name}", 5.0)
         return repository, use
 
-    def _target(self, job: BatchJob, use: RepositoryUse, operation: AttemptId, deadline: float) -> requests.Target:
-        return requests.Target(self._places, job.metadata.namespace, use.name, str(operation), deadline)
-
 
 def _workspace_operation(attempt: AttemptId) -> AttemptId:
     return Operations.name(Purpose.WORKSPACE, attempt.job_uid, attempt.number)
-
-
-def _publish_operation(attempt: AttemptId) -> AttemptId:
-    return Operations.name(Purpose.PUBLISH, attempt.job_uid, attempt.number)

@@ -24,6 +24,7 @@ from controller.kube.errors import NotFound
 from controller.kube.kinds import SERVED
 from controller.reconcile.operations import OWNER_KIND, OWNER_NAME, OWNER_NAMESPACE, OWNER_UID, Operations
 from controller.reconcile.parts import Parts
+from controller.reconcile.publications import outlives_its_job_end
 from controller.recovery.orphans import Orphan
 from controller.repositories.cleanup import (
     list_bases,
@@ -103,7 +104,7 @@ class OperationOrphans:
             return f"{key} with uid {uid} is gone (uncached GET)" if gone else None
         if not isinstance(found, BatchJob):
             return None
-        if not is_recorded_over(found.status, operation.number):
+        if not is_recorded_over(found.status, operation.number) or outlives_its_job_end(found, operation):
             return None
         return f"attempt {operation.number} of {key} is recorded as over"
 

@@ -13,7 +13,9 @@ from controller.executors.process.records import RecordError
 from controller.executors.process.rundir import RunDir
 from controller.reconcile.operations import OWNER_KIND
 from controller.repositories.fence import read_fence
+from controller.repositories.orders import Publish
 from controller.repositories.places import MAKING, REMOVING, Places
+from controller.repositories.requests import OPERATION
 from tests.crash import invariants
 from tests.crash.cases import Case
 from tests.crash.cluster import Object
@@ -194,7 +196,7 @@ def _half_made(home: Path) -> Iterator[str]:
 
 
 def _operations(home: Path) -> Iterator[str]:
-    """Operations of jobs go with their attempts; the newest of a Repository or JobBatch stay for people to read."""
+    """Those of jobs go with their attempts, the newest publication with its record; the newest others stay."""
     kept = set()
     for path in sorted((home / "operations").iterdir()) if (home / "operations").is_dir() else []:
         try:
@@ -210,7 +212,8 @@ def _operations(home: Path) -> Iterator[str]:
         if surplus:
             yield f"{path}: {', '.join(surplus)} left"
         owner = json.dumps(record.annotations) if record is not None else "nobody"
-        if record is None or record.annotations.get(OWNER_KIND) == "BatchJob":
+        of_job = record is not None and record.annotations.get(OWNER_KIND) == "BatchJob"
+        if record is None or (of_job and record.annotations.get(OPERATION) != Publish.operation):
             yield f"operation {path.name} is left, of {owner}"
     results = {path.stem for path in home.glob("results/*.json")}
     if results - kept:

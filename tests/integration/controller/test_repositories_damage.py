@@ -70,6 +70,26 @@ def test_wiped_status_of_the_job(controller: RunningController, repositories: Re
     assert repositories.pushed() == [f"{uid_of(first)}.1", "change"]
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_wiped_status_of_a_job_that_was_published(
+    controller: RunningController, repositories: Repositories, jobs: Jobs, stopped: bool
+) -> None:
+    """1.3, 6.1: what it published stays published, also where others' pushes, not upstream, came after it."""
+    repositories.ready(push="Upstream")
+    repositories.job("first", PUSH, use={"push": "Upstream"})
+    published = jobs.finished("first", "Succeeded")["status"]["repository"]["published"]
+    repositories.job("second", PUSH, use={"push": "Mirror"})
+    jobs.finished("second", "Succeeded")
+    if stopped:
+        controller.kill()
+    jobs.wipe("first")
+    if stopped:
+        controller.start()
+    again = jobs.finished("first")["status"]
+    assert again["phase"] == "Succeeded" and again["repository"]["published"] == published, again
+    assert again["attempt"]["number"] == 1
+
+
 GARBAGE = {
     "a person who never was": [holder("nobody", 7)],
     "a person without a name": [holder("nobody", 7, claim="")],

@@ -159,7 +159,8 @@ def test_stopped_while_its_push_is_published(
         controller.restart()
         if change == "cancel":
             assert jobs.finished("job", "Canceled")["status"]["repository"]["published"] == ""
-            soon(lambda: not operations_of(controller, job), "nothing of its operation is left")
+            ends = [controller.home / "operations" / each / "exit.json" for each in operations_of(controller, job)]
+            soon(lambda: all(end.exists() for end in ends), "its operation is over")
             assert repositories.pushed() == ["change"]
         else:
             assert repositories.holder_of(job) is not None, "it holds the lock until it is published"
