@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -22,12 +22,14 @@ class Order:
         id: `<uid>.<number>` of its attempt.
         repository: directory of the Repository.
         result: file that the outcome goes to.
+        lock_seconds: for this long it waits for an operation that works on the repository alone.
     """
 
     operation: ClassVar[str]
     id: str
     repository: str
     result: str
+    lock_seconds: float = field(default=60.0, kw_only=True)
 
     def to_json(self) -> str:
         """The argument."""
@@ -70,7 +72,7 @@ class Publish(_RemoteOrder):
     """Push `commit` to `branch` of the remote.
 
     Args:
-        patience_seconds: for this long a remote that is away is asked again.
+        patience_seconds: until then, since its begin, a remote that is away is asked again.
     """
 
     operation: ClassVar[str] = "publish"

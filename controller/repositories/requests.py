@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,6 +19,7 @@ from controller.repositories.results import Result, read_result
 OPERATION = "holdfast.dev/operation"
 REPOSITORY = "holdfast.dev/repository"
 STALL_SECONDS = 60
+LOCK_SHARE = 0.5  # of its deadline, for which an operation that shares the mirror waits for one that does not
 PATIENT_SHARE = 0.8  # of its deadline, for which a publication asks again for a remote that is away
 SCHEMES = ("https", "http", "ssh")
 _PROGRAM = Path(__file__).with_name("operations") / "run.py"
@@ -154,6 +155,8 @@ def _at_remote(target: Target, remote: Remote, branch: str) -> tuple[str, str, s
 def _request(
     target: Target, order: Order, secrets: Mapping[str, str] = _NOTHING, command: Sequence[str] = ()
 ) -> Request:
+    if not isinstance(order, Clone | Verify):  # those wait for all others; the Repository has them tried again
+        order = replace(order, lock_seconds=target.deadline_seconds * LOCK_SHARE)
     argv = [sys.executable, "-I", "-S", str(_PROGRAM), order.to_json(), *(["--", *command] if command else [])]
     annotations = {OPERATION: order.operation, REPOSITORY: f"{target.namespace}/{target.name}"}
     return Request(tuple(argv), annotations, target.deadline_seconds, dict(secrets))

@@ -16,6 +16,7 @@ from controller.repositories.facts import Damaged, read_workspace
 from controller.repositories.operations.checkout import check_out, facts_of, name_refs, sign
 from controller.repositories.operations.durable import put_in_place
 from controller.repositories.operations.mirror import locked
+from controller.repositories.orders import Order
 from controller.repositories.places import BASES
 from controller.repositories.trees import making, remove, remove_made
 
@@ -32,10 +33,11 @@ def is_made(base: Path) -> bool:
     return False
 
 
-def make(mirror: Path, key: str, commit: str, object_format: str, operation: str, work: Callable[[Path], None]) -> None:
+def make(mirror: Path, key: str, commit: str, object_format: str, order: Order, work: Callable[[Path], None]) -> None:
     """Make the base `key` and put it in place; where somebody else was faster, his stays.
 
     Args:
+        order: of the operation that makes it.
         work: done in the checkout before it is put in place.
 
     Raises:
@@ -43,13 +45,13 @@ def make(mirror: Path, key: str, commit: str, object_format: str, operation: str
     """
     bases = mirror.parent / BASES
     bases.mkdir(mode=0o700, exist_ok=True)
-    with making(bases, key, operation) as directory:
-        with locked(mirror.parent, alone=False):
+    with making(bases, key, order.id) as directory:
+        with locked(mirror.parent, order.lock_seconds, alone=False):
             check_out(mirror, directory, commit, object_format)
             name_refs(mirror, directory, copied=False, author=("", ""))
         work(directory)
         (directory / ".git" / "index.lock").unlink(missing_ok=True)
-        sign(directory, facts_of(operation, "", commit, key, "Checkout"))
+        sign(directory, facts_of(order.id, "", commit, key, "Checkout"))
         try:
             put_in_place(directory, bases / key, durable=True)
         except OSError as error:

@@ -42,7 +42,7 @@ def clone(order: Clone, secrets: Secrets) -> Outcome:
         Failed, BadName, OSError: there is no mirror then, and nothing half-made.
     """
     repository = Path(order.repository)
-    with locked(repository, alone=True):
+    with locked(repository, order.lock_seconds, alone=True):
         remove_made(repository, "mirror")
         if (repository / MIRROR).exists():
             return _known(order, repository)

@@ -39,7 +39,7 @@ def fetch(order: Fetch, secrets: Secrets) -> Outcome:
         Failed, BadName, OSError: refs that were fetched already stay, each of them whole.
     """
     repository = Path(order.repository)
-    with locked(repository, alone=False):
+    with locked(repository, order.lock_seconds, alone=False):
         mirror, facts = sound_mirror(repository, order.url)
         _raise_if_full(mirror)
         remove_stale(mirror)

@@ -19,7 +19,6 @@ from controller.repositories.operations.git import Git
 from controller.repositories.places import LOCK, MIRROR, SUSPECT
 from controller.repositories.results import Reason
 
-_LOCK_LIMIT_SECONDS = 60.0
 _LOCK_POLL_SECONDS = 0.1
 FETCH_HEADS = f"+refs/heads/*:{refs.UPSTREAM}*"
 FETCH_TAGS = f"+{refs.TAGS}*:{refs.TAGS}*"
@@ -34,11 +33,14 @@ _CONFIG = {
 
 
 @contextlib.contextmanager
-def locked(repository: Path, *, alone: bool) -> Iterator[None]:
+def locked(repository: Path, limit_seconds: float, *, alone: bool) -> Iterator[None]:
     """Hold the repository's operation lock: alone to make, repair or replace the mirror, else together with others.
 
     A slow remote or a long command holds up nobody: fetches share it, and a preparation lets go of it for its command.
     Whoever is killed lets go of it, so it says nothing about what was left behind.
+
+    Args:
+        limit_seconds: for this long the others are waited for (`Order.lock_seconds`).
 
     Raises:
         Failed: another operation held it for too long.
@@ -46,7 +48,7 @@ def locked(repository: Path, *, alone: bool) -> Iterator[None]:
     repository.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(repository / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
-    end = time.monotonic() + _LOCK_LIMIT_SECONDS
+    end = time.monotonic() + limit_seconds
     try:
         while True:
             try:

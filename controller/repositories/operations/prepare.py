@@ -35,7 +35,7 @@ def prepare(order: Prepare, command: Sequence[str]) -> Outcome:
     Raises:
         Failed, OSError: there is no base then.
     """
-    with locked(Path(order.repository), alone=False):
+    with locked(Path(order.repository), order.lock_seconds, alone=False):
         mirror, facts = sound_mirror(Path(order.repository))
         base.remove_half_made(mirror, order.key)
         made = base.is_made(mirror.parent / BASES / order.key)
@@ -46,7 +46,7 @@ def prepare(order: Prepare, command: Sequence[str]) -> Outcome:
     if made:
         return Outcome(commit=order.commit, exit_code=0)
     try:
-        base.make(mirror, order.key, order.commit, facts.object_format, order.id, lambda place: _run(place, command))
+        base.make(mirror, order.key, order.commit, facts.object_format, order, lambda place: _run(place, command))
     except _CommandFailed as failure:
         return Outcome(Reason.PREPARATION_FAILED, str(failure), commit=order.commit, exit_code=failure.code)
     return Outcome(commit=order.commit, exit_code=0)

@@ -37,13 +37,14 @@ def publish(order: Publish, secrets: Secrets) -> Outcome:
         Failed: the remote did not take it: NonFastForward, RemoteRejected, or it could not be asked.
     """
     check_ref(order.branch)
-    with locked(Path(order.repository), alone=False):
+    began = time.monotonic()
+    with locked(Path(order.repository), order.lock_seconds, alone=False):
         mirror, facts = sound_mirror(Path(order.repository), order.url)
         if not is_commit(order.commit) or calls.local(mirror).call("cat-file", "-e", f"{order.commit}^{{commit}}")[0]:
             raise Failed(Reason.REF_NOT_FOUND, f"the mirror has no commit {order.commit}")
         remove_stale(mirror)
         git = calls.remote(mirror, order.url, order.schemes.split(","), order.stall_seconds, secrets)
-        message = patiently(lambda: _push(git, order), order.patience_seconds)
+        message = patiently(lambda: _push(git, order), began + order.patience_seconds - time.monotonic())
         git.run("pack-refs", "--all")
         return Outcome(commit=order.commit, message=message, object_format=facts.object_format)
 

@@ -42,7 +42,7 @@ def verify(order: Verify) -> Outcome:
         Failed, OSError: it could not be looked at; it stays in place.
     """
     repository = Path(order.repository)
-    with locked(repository, alone=True):
+    with locked(repository, order.lock_seconds, alone=True):
         remove_made(repository, "mirror")
         mirror = repository / MIRROR
         if not mirror.exists():

@@ -46,7 +46,7 @@ def workspace(order: Workspace) -> Outcome:
     """
     target = Path(order.target)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with locked(Path(order.repository), alone=False):
+    with locked(Path(order.repository), order.lock_seconds, alone=False):
         remove_made(target.parent, target.name)
         made = _made_before(target)
         if made is None:
@@ -113,4 +113,4 @@ def _have_base(plan: _Plan, order: Workspace, source: Path) -> None:
         return
     if order.key and order.key != base_key(plan.commit, ()):
         raise Failed(Reason.PREPARATION_FAILED, f"{source} is not there: it has to be prepared again")
-    base.make(plan.mirror, plan.key, plan.commit, plan.facts.object_format, order.id, lambda _: None)
+    base.make(plan.mirror, plan.key, plan.commit, plan.facts.object_format, order, lambda _: None)
