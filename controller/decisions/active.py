@@ -149,7 +149,7 @@ def _intended(
         told = step.mark(job, status, now, ("Running", "False", "StateUnreadable", seen.left.message))
         return Plan(told, wake_after=LOOK_AGAIN)
     if seen.repository is not None:
-        return job_repository.before_launch(status, seen.repository, attempt.number, host.running_delay)
+        return job_repository.before_launch(job, status, seen.repository, host.running_delay, now)
     return Plan(status, (Launch(attempt.number),), host.running_delay)
 
 
@@ -267,7 +267,8 @@ def _over(job: BatchJob, status: BatchJobStatus, seen: Observed, found: Observat
         ended = Outcome(AttemptState.FAILED, seen.error.reason, seen.error.message, final=True)
     elif found.evidence is Evidence.NEVER_STARTED and not wanted_stop(job, now):
         ended = job_repository.failed_workspace(seen) or ended
-    after = job_repository.publication(job, job_repository.with_commit(status, seen), seen, ended, now)
+    late = (left := active_deadline_left(job, now)) is not None and left <= 0
+    after = job_repository.publication(job, job_repository.with_commit(status, seen), seen, ended, now, late=late)
     if isinstance(after, Plan):
         return after
     status, ended = after

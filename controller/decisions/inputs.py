@@ -70,6 +70,7 @@ class Step:
         message: of its end, or why nothing is known of it.
         final: repeating it cannot help.
         commit: that it checked out or published, or "".
+        pause: seconds until it may be begun again, where waiting can mend why it failed.
     """
 
     state: StepState
@@ -77,6 +78,7 @@ class Step:
     message: str = ""
     final: bool = False
     commit: str = ""
+    pause: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class RepositoryView:
         workspace: of the active attempt.
         publication: of the active attempt; None: nothing is published for this job.
         commit: what its ref stands for now, for a workspace that is made in a Pod; None: made on this host.
+        not_ready: why nothing can be published now, "" where it can.
     """
 
     needs_lock: bool = False
@@ -100,6 +103,7 @@ class RepositoryView:
     workspace: Step = Step(StepState.ABSENT)
     publication: Step | None = None
     commit: str | None = None
+    not_ready: str = ""
 
 
 @dataclass(frozen=True, slots=True)

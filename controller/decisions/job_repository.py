@@ -21,10 +21,13 @@ from controller.decisions import status as step
 from controller.decisions.executors import POD
 from controller.decisions.inputs import Observed, RepositoryView, Step, StepState
 from controller.decisions.observed import NOT_PUBLISHED, Observation
-from controller.decisions.outcome import CANCELED, Outcome
+from controller.decisions.outcome import ACTIVE_DEADLINE, CANCELED, Outcome
 from controller.decisions.plan import Action, Fence, Launch, MakeWorkspace, Plan, Publish, StopPublishing, Void
 
+NOT_READY = "RepositoryNotReady"
 NO_SOUND_MIRROR = frozenset({"Corrupt", "NoMirror"})  # of an operation that needs the mirror: see repositories.results
+MENDED_BY_WAITING = frozenset({"Busy", "DiskFull", "StateDirectoryFailed"})  # no failure of the job: begun again
+PAUSE_FIRST, PAUSE_MOST = 5.0, 60.0  # seconds until such an operation is begun again: doubling
 LOOK_AGAIN = 5.0  # seconds; the end of an operation wakes the job
 PUBLISHING = "attempt {}: what it pushed is published upstream"
 
@@ -80,9 +83,28 @@ def lock_taken(job: BatchJob, status: BatchJobStatus, seen: Observed, now: datet
     return step.mark(job, status, now, ("LockGranted", "False", "TakenAway", text))
 
 
-def before_launch(status: BatchJobStatus, view: RepositoryView, number: int, running_delay: float) -> Plan:
+def pause_seconds(times: int) -> float:
+    """Wait until an operation that waiting can mend is begun again, after it failed `times` times in a row."""
+    return min(PAUSE_MOST, PAUSE_FIRST * 2.0 ** min(max(times, 1) - 1, 16))
+
+
+def is_mended_by_waiting(found: Step) -> bool:
+    """Whether an operation on this host failed for what others end: it is forgotten, and begun again."""
+    return found.state is StepState.FAILED and found.reason in MENDED_BY_WAITING
+
+
+def makes_workspace(view: RepositoryView | None) -> bool:
+    """Whether the workspace is being made, or waits to be: the time limit of a start does not count meanwhile."""
+    made = view.workspace if view is not None else None
+    return made is not None and (made.state is StepState.WORKING or is_mended_by_waiting(made))
+
+
+def before_launch(
+    job: BatchJob, status: BatchJobStatus, view: RepositoryView, running_delay: float, now: datetime
+) -> Plan:
     """The attempt is recorded as Starting and nothing of its command was built."""
-    made = view.workspace
+    assert status.attempt is not None
+    made, number = view.workspace, status.attempt.number
     if view.needs_lock and view.holds is not True:
         # Taken away, or the record was lost: while there is none it is rebuilt, and nobody else is granted anything.
         lost = (Void(number, "its lock was taken away before it began"),) if view.holds is False else ()
@@ -90,6 +112,10 @@ def before_launch(status: BatchJobStatus, view: RepositoryView, number: int, run
     match made.state:
         case StepState.DONE:
             return Plan(status, (Launch(number),), running_delay)
+        case StepState.FAILED if is_mended_by_waiting(made):
+            row: step.Row = ("Running", "False", made.reason, f"{made.message}; its workspace is made after that")
+            act = (MakeWorkspace(number),) if made.pause <= 0 else ()
+            return Plan(step.mark(job, status, now, row), act, min(made.pause, LOOK_AGAIN) or LOOK_AGAIN)
         case StepState.FAILED:
             return Plan(status, (Void(number, f"{made.reason}: {made.message}"),), 0.0)
         case StepState.ABSENT:
@@ -101,12 +127,12 @@ def before_launch(status: BatchJobStatus, view: RepositoryView, number: int, run
 def failed_workspace(seen: Observed) -> Outcome | None:
     """How an attempt ends whose workspace could not be made.
 
-    A damaged mirror is not the job's failure: nothing of it was started, and it waits until the mirror is made anew.
+    Neither a damaged mirror nor a full disk is the job's failure: nothing of it was started, and it waits.
     """
     made = seen.repository.workspace if seen.repository is not None else None
     if made is None or made.state is not StepState.FAILED:
         return None
-    if made.reason in NO_SOUND_MIRROR:
+    if made.reason in NO_SOUND_MIRROR or is_mended_by_waiting(made):
         return Outcome(AttemptState.NEVER_STARTED, "NeverStarted", f"{made.reason}: {made.message}")
     return Outcome(AttemptState.FAILED, made.reason, made.message, final=made.final)
 
@@ -149,39 +175,83 @@ def _not_published(
 
 
 def publication(
-    job: BatchJob, status: BatchJobStatus, seen: Observed, ended: Outcome, now: datetime
+    job: BatchJob, status: BatchJobStatus, seen: Observed, ended: Outcome, now: datetime, *, late: bool
 ) -> Plan | tuple[BatchJobStatus, Outcome]:
-    """What becomes of a success that is to be published: a Plan while it is under way, else the end as it is then."""
+    """What becomes of a success that is to be published: a Plan while it is under way, else the end as it is then.
+
+    Args:
+        late: spec.activeDeadline is over. It ends what only waits, as a cancel does; a suspend lets it be published:
+            its command has succeeded, and must not run again.
+    """
     view = seen.repository
     if view is None or view.publication is None:
         return status, ended
     if ended.state is not AttemptState.SUCCEEDED:
         return _not_published(job, status, view.publication, ended, now)
     assert status.attempt is not None
-    found = view.publication
-    number = status.attempt.number
-    if found.state is StepState.ABSENT and view.needs_lock and view.holds is not True:
-        if view.holds is None:
-            return Plan(status, wake_after=LOOK_AGAIN)  # the record of its lock is being rebuilt
-        lost = "its lock was taken away or given on while it ran: what it pushed stays in the mirror"
-        found = Step(StepState.FAILED, "StaleToken", lost)
+    found, number = view.publication, status.attempt.number
+    again = is_mended_by_waiting(found) and status.attempt.executor != POD
+    if (found.state is StepState.ABSENT or again) and not job.spec.cancel:
+        return _to_begin(job, status, view, found, ended, now, late=late)
     text = PUBLISHING.format(number)
     match found.state:
         case StepState.DONE:
             used = (status.repository or RepositoryUsed()).model_copy(update={"published": found.commit})
             status = status.model_copy(update={"repository": used})
             return step.mark(job, status, now, ("Published", "True", "Published", found.message)), ended
+        case StepState.ABSENT:
+            return status, replace(ended, state=AttemptState.CANCELED, reason=CANCELED)
+        case StepState.FAILED if job.spec.cancel:
+            text = f"{ended.message}, but its push was not published: spec.cancel is true"
+            return status, replace(ended, state=AttemptState.CANCELED, reason=CANCELED, message=text)
         case StepState.FAILED:
-            if job.spec.cancel:
-                text = f"{ended.message}, but its push was not published: spec.cancel is true"
-                return status, replace(ended, state=AttemptState.CANCELED, reason=CANCELED, message=text)
-            status = step.mark(job, status, now, ("Published", "False", found.reason, found.message))
-            message = f"{ended.message}, but its push was not published: {found.message}"
-            return status, replace(ended, state=AttemptState.FAILED, reason=found.reason, message=message)
+            return _unpublished(job, status, found, ended, now)
         case _:
-            act: tuple[Action, ...] = (StopPublishing(number),) if job.spec.cancel else ()
-            if job.spec.cancel and found.state is StepState.ABSENT:
-                return status, replace(ended, state=AttemptState.CANCELED, reason=CANCELED)
-            if found.state is StepState.ABSENT:
-                act = (Publish(number),)
+            act = (StopPublishing(number),) if job.spec.cancel else ()
             return Plan(step.mark(job, status, now, ("Published", "Unknown", "Publishing", text)), act, LOOK_AGAIN)
+
+
+def _to_begin(
+    job: BatchJob,
+    status: BatchJobStatus,
+    view: RepositoryView,
+    found: Step,
+    ended: Outcome,
+    now: datetime,
+    *,
+    late: bool,
+) -> Plan | tuple[BatchJobStatus, Outcome]:
+    """Begin to publish, or wait until that can be done: for the Repository, or for what made it fail.
+
+    Args:
+        late: spec.activeDeadline is over.
+    """
+    assert status.attempt is not None
+    number = status.attempt.number
+    text = PUBLISHING.format(number)
+    if view.not_ready:
+        waits = Step(StepState.FAILED, NOT_READY, view.not_ready)
+    elif view.needs_lock and view.holds is None:
+        return Plan(status, wake_after=LOOK_AGAIN)  # the record of its lock is being rebuilt
+    elif view.needs_lock and not view.holds:
+        lost = "its lock was taken away or given on while it ran: what it pushed stays in the mirror"
+        return _unpublished(job, status, Step(StepState.FAILED, "StaleToken", lost), ended, now)
+    elif found.pause > 0:
+        waits = found
+    else:
+        row: step.Row = ("Published", "Unknown", "Publishing", text)
+        return Plan(step.mark(job, status, now, row), (Publish(number),), LOOK_AGAIN)
+    if late:
+        gone = replace(waits, reason=ACTIVE_DEADLINE, message=f"not within {job.spec.active_deadline}: {waits.message}")
+        return _unpublished(job, status, gone, replace(ended, final=True), now)
+    row = ("Published", "Unknown", waits.reason, f"{text} as soon as it can be: {waits.message}")
+    return Plan(step.mark(job, status, now, row), wake_after=min(waits.pause, LOOK_AGAIN) or LOOK_AGAIN)
+
+
+def _unpublished(
+    job: BatchJob, status: BatchJobStatus, found: Step, ended: Outcome, now: datetime
+) -> tuple[BatchJobStatus, Outcome]:
+    """The command has succeeded and the push cannot be published: that is no success."""
+    status = step.mark(job, status, now, ("Published", "False", found.reason, found.message))
+    message = f"{ended.message}, but its push was not published: {found.message}"
+    return status, replace(ended, state=AttemptState.FAILED, reason=found.reason, message=message)

@@ -17,7 +17,7 @@ from controller.api.repository import Repository
 from controller.api.repository_use import RepositoryUse
 from controller.decisions import status as step
 from controller.decisions.inputs import RepositoryView, Step, StepState
-from controller.decisions.job_repository import NO_SOUND_MIRROR
+from controller.decisions.job_repository import NO_SOUND_MIRROR, is_mended_by_waiting
 from controller.decisions.observed import Evidence, Observation
 from controller.decisions.orphan import is_over
 from controller.decisions.resume import keeps_checkpoints
@@ -30,6 +30,7 @@ from controller.reconcile.parts import Parts
 from controller.reconcile.pod_checkouts import AUTHOR, PodCheckouts
 from controller.reconcile.publications import Publications, outlives_its_job_end
 from controller.reconcile.remotes import Remotes
+from controller.reconcile.repeats import Repeats
 from controller.reconcile.repository_book import RepositoryBook
 from controller.reconcile.resumption import workspace_of
 from controller.repositories import requests
@@ -48,7 +49,8 @@ class JobRepositories:
         self._parts = parts
         self._book = book
         self._operations = operations
-        self._publications = Publications(parts, book, operations, remotes)
+        self._repeats = Repeats(parts.monotonic)
+        self._publications = Publications(parts, book, operations, remotes, self._repeats)
         self._pods = PodCheckouts(parts, book, remotes)
         self._places = operations.places
         self.line = JobLine(parts, book)
@@ -77,7 +79,10 @@ class JobRepositories:
         made = await self._workspace(job, attempt, found)
         holds = self._book.holds(str(attempt), active.lock_token)
         published = await self._publications.step(job, use, want, attempt, found)
-        return RepositoryView(want.mode is not None, active.lock_token, holds, batch, made, published)
+        not_ready = self._publications.not_ready(want) if published is not None else ""
+        return RepositoryView(
+            want.mode is not None, active.lock_token, holds, batch, made, published, not_ready=not_ready
+        )
 
     async def _workspace(self, job: BatchJob, attempt: AttemptId, found: Observation | None) -> Step:
         used = job.status.repository
@@ -89,7 +94,8 @@ class JobRepositories:
             return await self._resumed(job, active.number)
         if begun and used is not None and used.commit:
             return Step(StepState.DONE, commit=used.commit)
-        made = (await self._operations.look(_workspace_operation(attempt), job.key)).step()
+        operation = _workspace_operation(attempt)
+        made = self._repeats.paused(operation, (await self._operations.look(operation, job.key)).step())
         if made.reason in NO_SOUND_MIRROR and (want := self._book.want(job.metadata.uid)) is not None:
             self._parts.queue.add(Key("Repository", *want.repository))  # it has it verified, or cloned
         if made.state is not StepState.DONE or begun:
@@ -129,9 +135,10 @@ class JobRepositories:
                 raise Waiting("BatchNotFound", f"JobBatch {used.batch} is gone", 5.0)
             commit, key = batch.spec.commit, base_key(batch.spec.commit, batch.spec.prepare.command)
         operation = _workspace_operation(attempt)
-        look = await self._operations.look(operation, job.key)
-        if look.step().state is StepState.DONE:
-            await self._operations.forget(operation)  # it was made, and is not there any more
+        found = (await self._operations.look(operation, job.key)).step()
+        if found.state is StepState.DONE or is_mended_by_waiting(found):
+            await self._operations.forget(operation)  # it was made, and is not there any more; or could not be made yet
+            self._repeats.begun(operation)
         target = requests.Target(self._places, job.metadata.namespace, use.name, str(operation), WORKSPACE_SECONDS)
         ref = use.ref or repository.spec.branch
         try:
@@ -193,6 +200,7 @@ class JobRepositories:
         if not is_over(await self._operations.executor.observe(operation)):
             await self._operations.stop(operation)
             raise Waiting("OperationRuns", f"operation {operation} is being stopped", 1.0)
+        self._repeats.forget(operation)
         await self._operations.forget(operation)
 
     def complete(self, spec: LaunchSpec, job: BatchJob) -> LaunchSpec:

@@ -17,9 +17,9 @@ from controller.api.restored import RESTORED_ATTEMPT, restored_attempt
 from controller.decisions import status as step
 from controller.decisions.audited_acts import acted, taken_up
 from controller.decisions.executors import POD
-from controller.decisions.inputs import LeftState, Observed
+from controller.decisions.inputs import LeftState, Observed, RepositoryView
 from controller.decisions.job import decide, retry_left
-from controller.decisions.job_repository import awaits_lock
+from controller.decisions.job_repository import awaits_lock, makes_workspace
 from controller.decisions.observed import Observation
 from controller.decisions.orphan import is_over
 from controller.decisions.plan import Delete, Launch, Plan, Release, Void
@@ -126,13 +126,15 @@ class JobReconciler:
         position = None if job.status.phase is not None else parts.scheduler.books.position(uid)
         eta = parts.scheduler.books.eta(uid, parts.scheduler.host_limit) if position is not None else None
         again = parts.scheduler.pace.look_again(uid, position) if position is not None else None
+        repository = await self._repositories.view(job, observation)
+        starting_for = self._starting_for(job, observation, repository)
         memory = self._memory.get(uid) or _Memory()
         failed, error = memory.error or (None, None)
         seen = Observed(
             attempt=observation,
             known=known,
             annotations=carried or {},
-            starting_for=self._starting_for(job, observation),
+            starting_for=starting_for,
             sequence=parts.scheduler.sequence(job),
             granted=granted,
             blocked=blocked,
@@ -141,7 +143,7 @@ class JobReconciler:
             eta=eta,
             deliveries=deliveries,
             evict=parts.evictions.reason(uid),
-            repository=await self._repositories.view(job, observation),
+            repository=repository,
             error=error if attempt is not None and attempt.number == failed else None,
             taken_up=self._taken_up(job),
             output=parts.output_location(attempt) if attempt is not None else "",
@@ -190,13 +192,14 @@ class JobReconciler:
         way_out = f"let it end, or give it up: kubectl annotate bj {job.metadata.name} {RESTORED_ATTEMPT}-"
         return f"its attempt {name} from before the restore is not proved to be over; {way_out}"
 
-    def _starting_for(self, job: BatchJob, found: Observation | None) -> float:
+    def _starting_for(self, job: BatchJob, found: Observation | None, view: RepositoryView | None) -> float:
         attempt = step.active(job.status)
         if attempt is None or attempt.state is not AttemptState.STARTING:
             return 0.0
         memory = self._memory.setdefault(job.metadata.uid, _Memory())
         refused = attempt.executor == POD and memory.error is not None and isinstance(memory.error[1], Waiting)
-        if refused or (found is not None and found.held):  # by a quota or a full cluster
+        # By a quota or a full cluster; or its workspace, which has a deadline of its own, is made first.
+        if refused or (found is not None and found.held) or makes_workspace(view):
             memory.starting.pop(attempt.number, None)
             return 0.0
         now = self._parts.monotonic()

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 
 from controller.api.batchjob import BatchJob
+from controller.api.conditions import find, is_true
 from controller.api.repository import Repository
 from controller.api.repository_use import Push, RepositoryUse
 from controller.decisions.executors import POD, executor_of
 from controller.decisions.inputs import Step, StepState
+from controller.decisions.job_repository import is_mended_by_waiting
 from controller.decisions.observed import Evidence, Observation
 from controller.decisions.orphan import is_over
 from controller.errors import Transient, Waiting
@@ -23,6 +25,7 @@ from controller.reconcile.operations import Operations, Owner, Purpose
 from controller.reconcile.parts import Parts
 from controller.reconcile.pod_pushes import publication_step
 from controller.reconcile.remotes import Remotes
+from controller.reconcile.repeats import Repeats
 from controller.reconcile.repository_book import RepositoryBook
 from controller.reconcile.repository_pages import Want
 from controller.repositories import requests
@@ -33,11 +36,23 @@ from controller.repositories.refs import HEADS, UPSTREAM, read_head
 class Publications:
     """Called by what works on a job's repository, with the job's key held."""
 
-    def __init__(self, parts: Parts, book: RepositoryBook, operations: Operations, remotes: Remotes) -> None:
+    def __init__(
+        self, parts: Parts, book: RepositoryBook, operations: Operations, remotes: Remotes, repeats: Repeats
+    ) -> None:
         self._parts = parts
         self._book = book
         self._operations = operations
         self._remotes = remotes
+        self._repeats = repeats
+
+    def not_ready(self, want: Want) -> str:
+        """Why nothing can be published now, "" where it can: the mirror may be half-made or damaged (5.2)."""
+        repository = self._book.declared(want.repository)
+        if repository is None or is_true(repository.status.conditions, "Ready"):
+            return ""
+        ready = find(repository.status.conditions, "Ready")
+        why = f": {ready.message}" if ready is not None and ready.message else ""
+        return f"Repository {want.repository[1]} is not ready{why}"
 
     async def step(
         self, job: BatchJob, use: RepositoryUse, want: Want, attempt: AttemptId, found: Observation | None
@@ -55,12 +70,15 @@ class Publications:
         ended = found.exit if found is not None and found.evidence is Evidence.ENDED else None
         if use.push is not Push.UPSTREAM or ended is None or ended.code != 0:
             return None
-        done = (await self._operations.look(publish_operation(attempt), job.key)).step()
+        operation = publish_operation(attempt)
+        done = self._repeats.paused(operation, (await self._operations.look(operation, job.key)).step())
         if done.state is not StepState.ABSENT:
             return done
         repository = self._book.declared(want.repository)
         if repository is None:
             return await self._undeclared(*want.repository)
+        if self.not_ready(want):
+            return done  # what the mirror has, or has not, says nothing now
         head = await asyncio.to_thread(self._pushed, want, use.ref or repository.spec.branch)
         return done if head is not None else None
 
@@ -92,6 +110,9 @@ class Publications:
             Waiting, Transient: as the executor and the remote's credentials say.
         """
         branch, operation = use.ref or repository.spec.branch, publish_operation(AttemptId(job.metadata.uid, number))
+        if is_mended_by_waiting((await self._operations.look(operation, job.key)).step()):
+            await self._operations.forget(operation)
+            self._repeats.begun(operation)
         want = self._book.want(job.metadata.uid)
         commit = await asyncio.to_thread(self._pushed, want, branch) if want is not None else None
         if commit is None:
@@ -116,6 +137,7 @@ class Publications:
         if not is_over(await self._operations.executor.observe(operation)):
             await self._operations.stop(operation)
             raise Waiting("OperationRuns", f"operation {operation} is being stopped", 1.0)
+        self._repeats.forget(operation)
         await self._operations.executor.release(operation, keep_record=True)
 
 

@@ -158,6 +158,71 @@ def test_a_publication_that_is_cut_off_is_told(reason: str, published: str) -> N
     assert "cut off" in status.attempt.message and told is not None and told.status == published
 
 
+MENDED = [("Busy", "another operation works on it"), ("DiskFull", "no space left"), ("StateDirectoryFailed", "EIO")]
+
+
+@pytest.mark.parametrize(("reason", "message"), MENDED)
+def test_a_workspace_that_waiting_can_mend_is_made_again(reason: str, message: str) -> None:
+    """5.2, 8.3: after its pause, said meanwhile; nothing of the job has failed, and a stop ends it."""
+    made, waits = admitted(), Step(StepState.FAILED, reason, message, pause=3.0)
+    view = RepositoryView(True, 7, True, "", waits)
+    plan = decide(made, starting(view), HOST, NOW)
+    told = find(plan.status.conditions, "Running")
+    assert plan.actions == () and plan.wake_after == 3.0 and plan.status.phase is Phase.STARTING
+    assert told is not None and (told.status, told.reason) == ("False", reason) and message in told.message
+    made = made.model_copy(update={"status": plan.status})
+    again = decide(made, starting(replace(view, workspace=replace(waits, pause=0.0))), HOST, NOW)
+    assert again.actions == (MakeWorkspace(1),) and again.status == plan.status
+    stopped = made.model_copy(update={"spec": made.spec.model_copy(update={"suspend": True})})
+    assert [type(action) for action in decide(stopped, starting(view), HOST, NOW).actions] == [Void]
+    over = decide(made, starting(view, Evidence.NEVER_STARTED), HOST, NOW)
+    assert over.status.phase is Phase.QUEUED and over.status.failures == 0
+
+
+@pytest.mark.parametrize(("reason", "message"), MENDED)
+def test_a_publication_that_waiting_can_mend_is_begun_again(reason: str, message: str) -> None:
+    """5.2, 5.5, 8.3: the command has succeeded; that another operation is long, or the disk full, fails no job."""
+    waits = Step(StepState.FAILED, reason, message, pause=60.0)
+    made, view = running(), RepositoryView(True, 7, True, "", MADE, waits)
+    plan = decide(made, Observed(attempt=ENDED, repository=view), HOST, NOW)
+    told = find(plan.status.conditions, "Published")
+    assert plan.actions == () and plan.wake_after is not None and plan.status.phase is Phase.RUNNING
+    assert told is not None and (told.status, told.reason) == ("Unknown", reason) and message in told.message
+    due = Observed(attempt=ENDED, repository=replace(view, publication=replace(waits, pause=0.0)))
+    assert decide(made, due, HOST, NOW).actions == (Publish(1),)
+    lost = Observed(attempt=ENDED, repository=replace(view, holds=False))
+    assert decide(made, lost, HOST, NOW).status.reason == "StaleToken"
+
+
+@pytest.mark.parametrize("waits", [Step(StepState.ABSENT), Step(StepState.FAILED, "DiskFull", "full", pause=9.0)])
+def test_nothing_is_published_while_the_repository_is_not_ready(waits: Step) -> None:
+    """5.2: it waits, and says so, whatever is known of its lock; a cancel or its deadline ends that."""
+    made, view = running(), RepositoryView(True, 7, False, "", MADE, waits, not_ready="shop is being verified")
+    seen = Observed(attempt=ENDED, repository=view)
+    plan = decide(made, seen, HOST, NOW)
+    told = find(plan.status.conditions, "Published")
+    assert plan.actions == () and plan.wake_after is not None and plan.status.phase is Phase.RUNNING
+    assert told is not None and (told.status, told.reason) == ("Unknown", "RepositoryNotReady")
+    for change, end in (
+        ({"suspend": True}, (Phase.RUNNING, "")),  # its command has succeeded: it must not run again
+        ({"cancel": True}, (Phase.CANCELED, "Canceled")),
+        ({"active_deadline": "1s"}, (Phase.FAILED, "ActiveDeadlineExceeded")),
+    ):
+        wanted = made.model_copy(update={"spec": made.spec.model_copy(update=change)})
+        after = decide(wanted, seen, HOST, NOW.replace(year=2027)).status
+        assert (after.phase, after.reason) == end
+
+
+def test_a_pod_that_could_not_publish_has_failed() -> None:
+    """5.5: its own Pod tried; there is nothing to begin again."""
+    made = running()
+    assert made.status.attempt is not None
+    in_pod = made.status.attempt.model_copy(update={"executor": "Pod"})
+    made = made.model_copy(update={"status": made.status.model_copy(update={"attempt": in_pod})})
+    view = RepositoryView(True, 7, True, "", MADE, Step(StepState.FAILED, "DiskFull", "no space left"))
+    assert decide(made, Observed(attempt=ENDED, repository=view), HOST, NOW).status.reason == "DiskFull"
+
+
 def test_a_wiped_status_is_rebuilt_before_its_publication_is_asked_for() -> None:
     """1.3, 5.5: a success that was to be published does not become one without it."""
     found = Observed(attempt=ENDED, known=(1,), annotations={"lockToken": "7"}, repository=RepositoryView(True, 7))
