@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from controller.api.conditions import ConditionStatus, find, with_condition
 from controller.api.jobbatch import MEMBERS_LENGTH, BatchPhase, JobBatch, JobBatchStatus
 from controller.api.units import duration_seconds
+from controller.decisions.job_repository import MENDED_BY_WAITING, PAUSE_MOST
 from controller.decisions.operation import (
     LOST,
     UNKNOWN_AGAIN,
@@ -164,6 +165,12 @@ def _failure(batch: JobBatch, status: JobBatchStatus, end: End, now: datetime) -
         again = {"phase": BatchPhase.PENDING, "reason": LOST, "message": text, "retry_at": None}
         new = _mark(batch, status.model_copy(update=again), now, "Ready", "False", end.reason, text)
         return new, Note(end.reason, f"{text}; it is repeated", warning=True)
+    if end.reason in MENDED_BY_WAITING:
+        # Nor is this the command's failure: as often as it takes, and no job fails for it.
+        waits: dict[str, object] = {"phase": BatchPhase.PENDING, "reason": end.reason, "message": text}
+        waits["retry_at"] = now + timedelta(seconds=PAUSE_MOST)
+        new = _mark(batch, status.model_copy(update=waits), now, "Ready", "False", end.reason, text)
+        return new, Note(end.reason, f"{text}; it is repeated in {PAUSE_MOST:g} s", warning=True)
     failures = status.failures + 1
     update: dict[str, object] = {"failures": failures, "reason": end.reason, "message": text}
     if failures <= batch.spec.prepare.retry_limit:

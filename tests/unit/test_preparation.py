@@ -100,6 +100,22 @@ def test_success_and_failure() -> None:
     assert see(after(failed), now=10**6).actions == ()
 
 
+@pytest.mark.parametrize("reason", ["Busy", "DiskFull", "StateDirectoryFailed"])
+def test_what_waiting_can_mend_is_no_failure(reason: str) -> None:
+    """5.2, 5.7, 8.3: repeated after a pause as often as it takes; the command's own failures count as before."""
+    plan, now = PREPARING, 30.0
+    for number in range(2, 6):
+        plan = see(after(plan, retryLimit=0), ended(1), now, result=Result(reason, "it waits"))
+        assert (plan.status.phase, plan.status.failures, plan.status.reason) == (BatchPhase.PENDING, 0, reason)
+        assert condition(plan, "Ready") == f"False {reason}" and plan.status.retry_at == at(now + 60)
+        assert not launched(see(after(plan, retryLimit=0), now=now + 59))
+        now += 60
+        plan = see(after(plan, retryLimit=0), now=now)
+        assert launched(plan) == [number]
+    failed = see(after(plan, retryLimit=0), ended(2), now, result=Result("PreparationFailed", "exit code 2"))
+    assert failed.status.phase is BatchPhase.FAILED
+
+
 def test_one_that_succeeded_without_a_base_has_failed() -> None:
     """5.7"""
     assert see(after(PREPARING), ended(), 30).status.reason == "BaseMissing"
