@@ -87,10 +87,10 @@ def test_hanging_remote(controller: RunningController, repositories: Repositorie
 
 def test_transfers_at_once(other_controller: OtherController, repositories: Repositories, jobs: Jobs) -> None:
     """7.4, HOLDFAST_MAX_TRANSFERS: the limit holds for Repositories that are due together, as after a start."""
+    controller = other_controller({"HOLDFAST_MAX_TRANSFERS": "2"})
     with hanging_server() as url:
         for name in (f"shop-{number}" for number in range(12)):
             repositories.declare(name, f"{url}/{name}.git", operationDeadline="5s")
-        controller = other_controller({"HOLDFAST_MAX_TRANSFERS": "2"})
         controller.start()
 
         most = 0
