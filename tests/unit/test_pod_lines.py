@@ -38,8 +38,8 @@ def test_entries_do_not_depend_on_how_the_stream_is_cut(cuts: list[int]) -> None
     assert found == [Entry(AT, text) for text in (b"one\n", b"\n", b" two \x00\n", b"end\xff")]
 
 
-def test_a_line_without_a_time_is_kept() -> None:
-    """What the kubelet says in place of a log is shown, not lost."""
+def test_a_line_without_a_time() -> None:
+    """Who reads it sees that it has none."""
     assert list(Lines().feed(b"unable to retrieve container logs\n")) == [
         Entry(0, b"unable to retrieve container logs\n")
     ]

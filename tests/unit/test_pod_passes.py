@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.errors import Transient
 from controller.executors.pod.lines import NANOSECONDS, PIECE_BYTES
 from controller.executors.pod.passes import GAP, Pass, mark_gap
 from controller.files.spool import OUTPUT, Spool
@@ -157,3 +159,30 @@ def test_a_line_whose_rest_is_lost(tmp_path: Path) -> None:
     mark_gap(made.spool)
     assert made.kept == begun + b"\n" + GAP + b"later\n" + GAP
     made.spool.close()
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "unable to retrieve container logs for containerd://4ace175088d84862702c04252639d66b",
+        'failed to read log file "/var/log/pods/n_p_u/main/0.log": input/output error',
+        "rpc error: code = Unavailable desc = connection refused",
+    ],
+)
+def test_what_a_kubelet_says_in_place_of_a_log_is_no_output(tmp_path: Path, said: str, end: str) -> None:
+    """4.2: it is cut off from its containers; what came before counts, and the log has to be asked for again."""
+    taking = Taking(tmp_path)
+    reading = taking.take([Piece(1, b"printed\n")])
+    with pytest.raises(Transient, match=re.escape(said)):
+        reading.take(f"{said}{end}".encode())
+        reading.end()
+    assert taking.kept == b"printed\n"
+
+
+def test_the_rest_of_a_line_whose_beginning_is_gone_is_output(tmp_path: Path) -> None:
+    """3.2: a runtime rotates in the middle of a long line: its pieces after that have no time."""
+    taking = Taking(tmp_path)
+    reading = taking.take([])
+    reading.take(b"rest of a line\n")
+    assert taking.kept == b"rest of a line\n"

@@ -123,8 +123,9 @@ class Collector:
         follower.hurry(pod)
         done, _ = await asyncio.wait({task}, timeout=FINISH_SECONDS)
         if not done:
-            what = follower.trouble or f"the log of {attempt} cannot be read to its end"
-            raise Transient(NOT_KEPT, f"{what}; its Pod stays until then")
+            why = f": {follower.refused}" if follower.refused else ""
+            what = follower.trouble or f"the log of {attempt} cannot be read to its end{why}"
+            raise Transient(NOT_KEPT, f"{what}; its Pod stays until then, or until somebody deletes it")
         task.result()
 
     def _close(self, attempt: AttemptId) -> None:

@@ -41,6 +41,7 @@ class Follower:
 
     Attributes:
         trouble: what keeps the disk from taking more, with the path; "" for nothing.
+        refused: why the log could not be read the last time; "" where it could.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Follower:
         directory: Path,
         too_much: Callable[[AttemptId], None],
     ) -> None:
-        self.trouble = ""
+        self.trouble = self.refused = ""
         self._cluster = cluster
         self._attempt = attempt
         self._pod = pod
@@ -87,11 +88,13 @@ class Follower:
             await self._turn()
         except HoldfastError as error:
             _log.debug("a log broke off", attempt=str(self._attempt), reason=error.reason, error=error.message)
+            self.refused = error.message
             return False
         except OSError as error:
             self._say(f"{error.filename or self._directory}: {error.strerror or error}")
             return False
         self._say("")
+        self.refused = ""
         return True
 
     def _say(self, trouble: str) -> None:
@@ -165,7 +168,7 @@ class Follower:
         try:
             async with asyncio.timeout(LOOK_SECONDS), aclosing(self._log(reading.spool.position, follow=False)) as look:
                 async for data in look:
-                    if any(known.new(entry) for entry in lines.feed(data)):
+                    if any(entry.at and known.new(entry) for entry in lines.feed(data)):
                         return True
         except (HoldfastError, TimeoutError):
             return self._now() is None

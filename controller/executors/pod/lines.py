@@ -73,7 +73,7 @@ def _timed(line: bytes) -> tuple[int, bytes]:
     try:
         return nanoseconds(stamp.decode("ascii")), text
     except ValueError:
-        return 0, line  # no time: an error message of the kubelet in place of a line
+        return 0, line  # the kubelet's own words, or the rest of a line whose beginning is gone
 
 
 def nanoseconds(stamp: str) -> int:

@@ -1,18 +1,28 @@
 """One pass over a log, from the second of the last line that is known: what is known is skipped, what is new is kept.
 
 Promises: however often a log is read, from the beginning or not, and wherever a pass breaks off, in the middle of a
-line too, each byte of it is kept once; and no more than the limit.
+line too, each byte of it is kept once; and no more than the limit. A kubelet that is cut off from its containers says a
+sentence of its own in place of a log, or behind what it had: that is none of it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 
+from controller.errors import Transient
 from controller.executors.pod.lines import Entry, Lines
 from controller.files.spool import Position, Spool
 
 GAP = b"[holdfast: output is missing here: it was rotated away, or went with its Pod, before it was read]\n"
+
+# Of kubelet 1.36 (pkg/kubelet/kuberuntime, k8s.io/cri-client/pkg/logs). Other text without a time is the rest of a long
+# line whose beginning was rotated away.
+_INSTEAD = re.compile(
+    rb"unable to retrieve container logs for |rpc error: |container status is nil"
+    rb"|failed to (?:try resolving symlinks in path|open log file|read log file|tail |create fsnotify watcher|watch )"
+)
 
 
 class Pass:
@@ -34,16 +44,23 @@ class Pass:
         self._lines = Lines()
 
     def take(self, data: bytes) -> None:
-        """Keep what is new in the next bytes of the log. Raises OSError: none of a piece is kept, or all of it."""
+        """Keep what is new in the next bytes of the log.
+
+        Raises:
+            OSError: none of a piece is kept, or all of it.
+            Transient: the kubelet says something else.
+        """
         self._write(self._lines.feed(data))
 
     def end(self) -> None:
-        """The container is over: an unfinished line is the last one. Raises OSError."""
+        """The container is over: an unfinished line is the last one. Raises as `take`."""
         if not self.full:
             self._write(self._lines.rest())
 
     def _write(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
+            if entry.at == 0 and _INSTEAD.match(entry.text):
+                raise Transient("NoLog", f"the kubelet says: {entry.text[:500].decode(errors='replace').strip()}")
             text = self._known.new(entry)
             if not text:
                 continue

@@ -47,6 +47,7 @@ class Kubelet:
     Args:
         told: what each request gets, the last one all that follow: a number of lines, and what is done before its end.
             Without a line not even an answer begins.
+        instead: what it says in place of lines that are none, as text without a time.
         there: lines that a request is told which does not follow.
         asked: the paths of the requests that follow.
         looks: of the others.
@@ -55,6 +56,7 @@ class Kubelet:
 
     told: list[tuple[int, Callable[[], object]]]
     port: int = 0
+    instead: str = ""
     there: int = 0
     asked: list[str] = field(default_factory=list)
     looks: list[str] = field(default_factory=list)
@@ -72,11 +74,11 @@ def kubelet(plane: RunningPlane) -> Iterator[Kubelet]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> object:
             lines, then = self.told()
-            if not lines:
+            if not lines and not made.instead:
                 return then()
             self.send_response(200)
             self.end_headers()
-            self.wfile.write("".join(LINES[:lines]).encode())
+            self.wfile.write(("".join(LINES[:lines]) if lines else made.instead).encode())
             self.wfile.flush()
             return then()
 
@@ -179,6 +181,21 @@ async def test_a_stream_that_ends_while_the_container_ends(
     await eventually(lambda: output.exists() and output.read_text() == TEXT, 60)
     await collector.close()
     assert "sinceTime" not in kubelet.asked[0] and "sinceTime=2026-01-01T00%3A00%3A02Z" in kubelet.asked[1]
+
+
+async def test_what_a_kubelet_says_in_place_of_a_log(
+    kubelet: Kubelet, pod: Pod, workloads: Workloads, tmp_path: Path
+) -> None:
+    """4.2: its container has ended, and its runtime is away just then: that sentence is not the output."""
+    kubelet.instead = "unable to retrieve container logs for containerd://4ace175088d84862702c04252639d66b"
+    kubelet.told = [(0, lambda: None), (0, lambda: None), (6, lambda: None)]
+    pod.ended()
+    await eventually(lambda: pod_view(workloads.known(str(pod.attempt))[1][0]).terminated)
+    place = OutputPlace(tmp_path / "output", "", "")
+    collector = Collector(workloads, place, lambda _: None)
+    await collector.finish(pod.attempt, pod_view(workloads.known(str(pod.attempt))[1][0]), None)
+    assert (place.directory(pod.attempt) / "output.log").read_text() == TEXT
+    await collector.close()
 
 
 async def test_a_disk_that_is_full_for_a_while(
