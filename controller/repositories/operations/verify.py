@@ -32,6 +32,7 @@ from controller.repositories.places import CORRUPT, MIRROR
 from controller.repositories.results import Reason
 from controller.repositories.trees import remove_made
 
+LOOKS = 5  # at a mirror in which jobs push
 _MACHINE_TROUBLE = re.compile(r"No space left|Cannot allocate memory|Too many open files|Input/output error")
 
 
@@ -48,7 +49,7 @@ def verify(order: Verify) -> Outcome:
         if not mirror.exists():
             raise Failed(Reason.NO_MIRROR, f"{mirror} is not there: clone it first")
         removed = remove_stale(mirror)
-        trouble = _trouble(mirror, whole=is_suspect(repository))
+        trouble = _lasting_trouble(mirror, whole=is_suspect(repository))
         if trouble:
             aside = _set_aside(mirror)
             clear_suspicion(repository)
@@ -63,6 +64,31 @@ def verify(order: Verify) -> Outcome:
             object_format=facts.object_format,
             default_branch=facts.default_branch,
         )
+
+
+def _lasting_trouble(mirror: Path, *, whole: bool) -> str:
+    """As `_trouble`, believed only where no ref has changed meanwhile.
+
+    Jobs push while it is looked at. fsck lists the objects first and reads the refs later, so what a push brought in
+    between is missing for it.
+
+    Raises:
+        Failed: somebody pushed each time, and something seemed wrong each time.
+    """
+    trouble = ""
+    for _ in range(LOOKS):
+        before = _all_refs(mirror)
+        trouble = _trouble(mirror, whole=whole)
+        if not trouble or _all_refs(mirror) == before:
+            return trouble
+    raise Failed(Reason.BUSY, f"jobs pushed each of the {LOOKS} times that it was looked at; the last time: {trouble}")
+
+
+def _all_refs(mirror: Path) -> dict[str, str]:
+    found = {}
+    for prefix in (refs.HEADS, refs.UPSTREAM, refs.TAGS):
+        found |= {prefix + name: commit for name, commit in refs.list_refs(mirror, prefix).items()}
+    return found
 
 
 def _trouble(mirror: Path, *, whole: bool) -> str:

@@ -13,7 +13,7 @@ import pytest
 from controller.repositories import refs, requests
 from controller.repositories.places import SUSPECT
 from controller.repositories.results import Reason
-from tests.integration.repositories.homes import Home, failed_as, git
+from tests.integration.repositories.homes import Home, failed_as, git, git_environment
 
 
 def test_verify_of_a_sound_mirror(home: Home) -> None:
@@ -64,6 +64,37 @@ def _spoil(home: Home, what: str) -> None:
             (home.mirror / "mirror.json").write_text("{")
         case "no HEAD":
             (home.mirror / "HEAD").unlink()
+
+
+PUSHES = """
+last=$(git rev-parse refs/upstream/main)
+while :; do
+    last=$(git commit-tree -p "$last" -m job "$last^{tree}") && git update-ref refs/heads/work "$last" || exit 1
+done
+"""
+
+
+def _many(home: Home, files: int) -> None:
+    """So many at the remote that a look at all objects takes its time."""
+    made = "commit refs/heads/many\ncommitter a <a@example.com> 1000000000 +0000\ndata 0\n" + "".join(
+        f"M 644 inline {number // 1000}/{number}\ndata {len(str(number))}\n{number}\n" for number in range(files)
+    )
+    argv = ["git", "fast-import", "--quiet"]
+    subprocess.run(argv, cwd=home.upstream.bare, input=made, text=True, timeout=120, check=True)
+
+
+def test_verify_beside_jobs_that_push(home: Home) -> None:
+    """5.2: objects that come after they were listed, and before the refs are read, make no sound mirror corrupt."""
+    _many(home, 150_000)
+    home.clone()
+    home.grant(1)
+    env = git_environment(HOLDFAST_LOCK_TOKEN="1")
+    with subprocess.Popen(["sh", "-c", PUSHES], cwd=home.mirror, env=env) as pushing:
+        found = [home.perform(requests.verify, "main") for _ in range(4)]
+        assert pushing.poll() is None
+        pushing.kill()
+    assert {result.reason for result in found} <= {Reason.SUCCEEDED, Reason.BUSY}, found
+    assert home.perform(requests.verify, "main").succeeded and home.mirror.exists()
 
 
 @pytest.mark.parametrize("what", ["missing pack", "torn pack", "no facts", "garbage facts", "no HEAD"])
