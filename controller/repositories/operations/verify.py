@@ -85,7 +85,7 @@ def _lasting_trouble(mirror: Path, *, whole: bool) -> str:
 
 
 def _all_refs(mirror: Path) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for prefix in (refs.HEADS, refs.UPSTREAM, refs.TAGS):
         found |= {prefix + name: commit for name, commit in refs.list_refs(mirror, prefix).items()}
     return found
