@@ -135,7 +135,7 @@ class Storm:
             if work.name not in self._facts.first_end:
                 continue  # told by the wait for it
             status, ledger = jobs[work.name]["status"], self._ledgers / work.name
-            found += invariants.check(work, status, ledger, self._kept, self._victims.deleted)
+            found += invariants.check(work, status, ledger, self._kept, self._victims.deleted, self._victims.deaf)
             found += [f"{work.name}: {text}" for text in of_every_job.unchanged(self._facts, work.name, status)]
         found += self._check_repository(jobs)
         found += invariants.concurrency([executions(self._ledgers / work.name) for work in self._works], CONCURRENCY)

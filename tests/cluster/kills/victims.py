@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hack.node import cgroups
 from tests.cluster.release import Release
 from tests.cluster.running_node import up
 
+JUST_BEFORE, TAKES_UP_AGAIN = 1.0, 5.0  # seconds around an outage of containerd in which its pipes are not read either
 SERVERS = ("kubelet", "containerd", "apiserver", "etcd", "controller-manager", "scheduler")
 Strike = Callable[[], str]
 """Kills something and says what; "" where there was nothing to kill."""
@@ -36,6 +38,11 @@ class Victims:
         self._choose = choose
         self.deleted: set[str] = set()
         """Attempts whose Pod was deleted by hand: nobody promises their output."""
+        self.deaf: list[tuple[float, float]] = []
+        """From when to when containerd was away, in seconds since boot.
+
+        What a command prints then that ends then too stays in a pipe that nobody reads: no log file ever has it.
+        """
 
     def strikes(self) -> dict[str, Strike]:
         """What can be struck, by name."""
@@ -83,7 +90,10 @@ class Victims:
         record = records.read(self._release.node.home.record(name))
         if record is None or record.process is None or not identity.send(record.process, signal.SIGKILL):
             return ""
+        began = _since_boot()
         up(self._release.node.path)
+        if name == "containerd":
+            self.deaf.append((began - JUST_BEFORE, _since_boot() + TAKES_UP_AGAIN))
         return str(record.process.pid)
 
     def _running(self) -> dict[str, Any] | None:
@@ -101,6 +111,10 @@ class Victims:
             if process is not None and identity.send(process, signal.SIGKILL):
                 killed.append(str(pid))
         return ", ".join(killed)
+
+
+def _since_boot() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _leaves(pod: dict[str, Any]) -> bool:
