@@ -201,12 +201,14 @@ def _await_ready(options: UpOptions, home: Home, say: Say) -> str:
         elif (text := _found(record)) != told:
             say(text)
             told = text
-        if record is not None and record.state is State.RUNNING:
-            return "" if child is None else record.message
-        if record is not None and record.state is State.UNREADY:
+        # A child beside one that is up ends by itself. It is waited for: it would follow one that is killed next.
+        found = record if child is None or was_ours else None
+        if found is not None and found.state is State.RUNNING:
+            return found.message if was_ours else ""
+        if found is not None and found.state is State.UNREADY:
             raise Transient(
                 "ControllerNotReady",
-                f"{record.message}\nThe control plane is up and goes on trying; `holdfast down` stops it",
+                f"{found.message}\nThe control plane is up and goes on trying; `holdfast down` stops it",
             )
         if child is not None and (code := child.poll()) is not None:
             _check_end(home, code, was_ours)

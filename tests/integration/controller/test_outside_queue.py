@@ -64,7 +64,8 @@ def test_they_take_no_slot_and_wait_for_none(controller: RunningController, jobs
         assert found["status"]["attempt"]["outsideQueue"] == "team"
     assert team.held() == {"first": "team", "second": "team"}
     counts(jobs, running=1, outside=2, pending=1)
-    assert controller.metric(f'holdfast_queue_outside{{queue="{jobs.namespace}/full"}}') == 2
+    outside = f'holdfast_queue_outside{{queue="{jobs.namespace}/full"}}'
+    soon(lambda: controller.metric(outside) == 2, "the gauge tells it")
 
     controller.kill()
     jobs.wipe("second")

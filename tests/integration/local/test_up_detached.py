@@ -9,6 +9,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import psutil
+
+from controller.files import atomic
+from controller.local.home import Home
 from tests.eventually import eventually_sync
 from tests.integration.local.conftest import UserHome
 
@@ -64,6 +68,23 @@ def test_a_detached_up_that_is_stopped_in_mid_start_says_so(make_home: Callable[
     assert process.returncode == 1
     assert "up was stopped while it started" in said
     assert set(home.pids().values()) == {None}
+
+
+def test_a_detached_up_leaves_no_second_one_behind(make_home: Callable[[], UserHome]) -> None:
+    """The record was unreadable for a moment: what it had started meanwhile took over from one that was killed next."""
+    home = make_home()
+    home.up("--no-controller")
+    record = Home.at(home.path).record("up")
+    whole = record.read_bytes()
+    record.write_bytes(b'{"name": ')
+    with detached_up(home) as process:
+        try:
+            starts = eventually_sync(psutil.Process(process.pid).children, 60)
+        finally:
+            atomic.write_atomic(record, whole)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+        assert not [each for each in starts if each.is_running()]
 
 
 @contextmanager
