@@ -20,7 +20,7 @@ from controller.api.text import COMMIT
 from controller.decisions import status as step
 from controller.decisions.executors import POD
 from controller.decisions.inputs import Observed, RepositoryView, Step, StepState
-from controller.decisions.observed import NOT_PUBLISHED, Observation
+from controller.decisions.observed import COMMIT_UNKNOWN, NOT_PUBLISHED, Observation
 from controller.decisions.outcome import ACTIVE_DEADLINE, CANCELED, Outcome
 from controller.decisions.plan import Action, Fence, Launch, MakeWorkspace, Plan, Publish, StopPublishing, Void
 
@@ -198,7 +198,8 @@ def publication(
         case StepState.DONE:
             used = (status.repository or RepositoryUsed()).model_copy(update={"published": found.commit})
             status = status.model_copy(update={"repository": used})
-            return step.mark(job, status, now, ("Published", "True", "Published", found.message)), ended
+            reason = COMMIT_UNKNOWN if found.reason == COMMIT_UNKNOWN else "Published"
+            return step.mark(job, status, now, ("Published", "True", reason, found.message)), ended
         case StepState.ABSENT:
             return status, replace(ended, state=AttemptState.CANCELED, reason=CANCELED)
         case StepState.FAILED if job.spec.cancel:

@@ -53,7 +53,8 @@ class Publication:
     """What becomes of an attempt's push that its own executor publishes once the command has succeeded.
 
     Args:
-        reason: "" while that is under way, or where nobody knows how it ended; Succeeded; else why not, in CamelCase.
+        reason: "" while that is under way, or where nobody knows how it ended; Succeeded or CommitUnknown; else why
+            not, in CamelCase.
         message: a sentence for a person, or "".
         commit: that the remote has now, "" where nothing new was pushed.
     """
@@ -65,10 +66,11 @@ class Publication:
     @property
     def succeeded(self) -> bool:
         """Whether the remote has everything that it was to get."""
-        return self.reason == PUBLISHED
+        return self.reason in (PUBLISHED, COMMIT_UNKNOWN)
 
 
-PUBLISHED, NOT_PUBLISHED = "Succeeded", "NotPublished"  # reasons of a Publication; the second: it did not begin
+# Reasons of a Publication; the second: it did not begin; the third: it is done, but who knew the commit is gone.
+PUBLISHED, NOT_PUBLISHED, COMMIT_UNKNOWN = "Succeeded", "NotPublished", "CommitUnknown"
 
 
 @dataclass(frozen=True, slots=True)

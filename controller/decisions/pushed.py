@@ -9,6 +9,7 @@ from controller.api.batchjob_status import AttemptState
 from controller.api.conditions import find
 from controller.api.repository_use import Push
 from controller.decisions.executors import POD
+from controller.decisions.observed import COMMIT_UNKNOWN
 
 
 def pushed_at(job: BatchJob) -> datetime | None:
@@ -16,10 +17,11 @@ def pushed_at(job: BatchJob) -> datetime | None:
     newest, use = job.status.attempt, job.spec.repository
     if newest is None or use is None or newest.executor != POD or use.push is not Push.UPSTREAM:
         return None
-    published = job.status.repository.published if job.status.repository is not None else ""
+    published = job.status.repository is not None and job.status.repository.published
     unsure = newest.state is AttemptState.LOST or (newest.exit_code == 0 and newest.state is not AttemptState.SUCCEEDED)
-    if not (newest.state.over and (published or unsure)):
+    told = {kind: find(job.status.conditions, kind) for kind in ("Running", "Published")}
+    unknown = told["Published"] is not None and told["Published"].reason == COMMIT_UNKNOWN
+    if not (newest.state.over and (published or unsure or unknown)):
         return None
-    told = (find(job.status.conditions, kind) for kind in ("Running", "Published"))
-    times = [job.status.finished_at, *(one.last_transition_time for one in told if one is not None)]
+    times = [job.status.finished_at, *(one.last_transition_time for one in told.values() if one is not None)]
     return max((at for at in times if at is not None), default=None)

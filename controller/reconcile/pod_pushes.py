@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from controller.api.repository_use import Push
 from controller.decisions.inputs import Step, StepState
-from controller.decisions.observed import Evidence, Observation
+from controller.decisions.observed import COMMIT_UNKNOWN, Evidence, Observation
 from controller.executors.base import PodSetup
 from controller.executors.pod.published import KILLED
 from controller.repositories.orders import Checkout, PublishPushed
@@ -58,6 +58,8 @@ def publication_step(found: Observation | None) -> Step | None:
         return None
     if found.evidence is not Evidence.ENDED:
         return Step(StepState.WORKING, message=published.message)
+    if published.reason == COMMIT_UNKNOWN:
+        return Step(StepState.DONE, COMMIT_UNKNOWN, published.message)
     if published.succeeded:
         return Step(StepState.DONE, message=published.message, commit=published.commit) if published.commit else None
     reason = published.reason or KILLED

@@ -8,7 +8,7 @@ from typing import Any
 
 from controller.decisions.observed import Observation
 from controller.executors.base import AttemptId
-from controller.executors.pod import names
+from controller.executors.pod import names, publishing
 from controller.executors.pod.reading import read
 from controller.executors.pod.seen import Seen
 
@@ -21,8 +21,10 @@ def moment(seconds: float) -> str:
     return (NOW + timedelta(seconds=seconds)).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def job(*conditions: Object, suspend: bool = False, notes: Object | None = None, **meta: Any) -> Object:
-    """A Job of ATTEMPT; `notes` are our annotations, as objects."""
+def job(
+    *conditions: Object, suspend: bool = False, notes: Object | None = None, publishes: bool = False, **meta: Any
+) -> Object:
+    """A Job of ATTEMPT; `notes` are our annotations, as objects; `publishes`: what its command pushes."""
     annotations = {name: json.dumps(note) for name, note in (notes or {}).items()}
     owners = [{"uid": ATTEMPT.job_uid, "kind": "BatchJob"}]
     found = {
@@ -35,7 +37,9 @@ def job(*conditions: Object, suspend: bool = False, notes: Object | None = None,
         "creationTimestamp": moment(-60),
         **meta,
     }
-    return {"metadata": found, "spec": {"suspend": suspend}, "status": {"conditions": list(conditions)}}
+    containers = [{"name": name} for name in (names.CONTAINER, *([publishing.NAME] if publishes else []))]
+    spec = {"suspend": suspend, "template": {"spec": {"containers": containers}}}
+    return {"metadata": found, "spec": spec, "status": {"conditions": list(conditions)}}
 
 
 def true(kind: str, reason: str = "", message: str = "", at: float = -1) -> Object:

@@ -210,6 +210,18 @@ def test_the_end_is_kept_with_the_job() -> None:
     assert seen(job(COMPLETE)).publication is None
 
 
+def test_whose_pod_is_gone_before_it_was_asked() -> None:
+    """4.2, 5.5: a Complete Job has published what was pushed; which commit is to be fetched."""
+    found = seen(job(COMPLETE, publishes=True))
+    assert found.exit is not None and found.exit.code == 0
+    step = publication_step(found)
+    assert step is not None
+    assert (step.state, step.reason, step.commit) == (StepState.DONE, "CommitUnknown", "")
+    assert seen(job(FAILED, publishes=True)).publication is None
+    told = seen(job(COMPLETE, publishes=True), publishing("Succeeded", exited(0), PUBLISHED))
+    assert told.publication == Publication("Succeeded", "", COMMIT)
+
+
 @pytest.mark.parametrize("message", ["", "{", "[]", "null", "7", said("Succeeded", "--evil")])
 def test_a_message_that_is_none_says_nothing(message: str) -> None:
     """7.5: and an exit code of 0 is what it says."""

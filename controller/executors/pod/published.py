@@ -10,11 +10,13 @@ import re
 from dataclasses import asdict
 
 from controller.api.text import COMMIT
-from controller.decisions.observed import NOT_PUBLISHED, PUBLISHED, Publication
+from controller.decisions.observed import COMMIT_UNKNOWN, NOT_PUBLISHED, PUBLISHED, Publication
 from controller.executors.pod.pending import QUIET
 from controller.executors.pod.views import NOT_BEGUN, UNKNOWN, PodView, Terminated
 
 KILLED = "OperationKilled"  # as on a host: it could not say how far it came
+# Of a Job that is Complete: its Pod had succeeded, and was deleted before it was asked.
+UNASKED = Publication(COMMIT_UNKNOWN, "the remote has what it pushed; its Pod was deleted before it was asked for that")
 
 
 def publication_of(pod: PodView) -> Publication | None:

@@ -15,7 +15,7 @@ from controller.decisions.executors import POD
 from controller.decisions.observed import Evidence, ExitRecord, Observation
 from controller.executors.pod.ends import end_of, never_began, recorded_end
 from controller.executors.pod.pending import pending
-from controller.executors.pod.published import publication_of
+from controller.executors.pod.published import UNASKED, publication_of
 from controller.executors.pod.views import JobView, PodView
 
 OVERDUE = timedelta(seconds=30)  # after the grace period of a deleted Pod: its kubelet does not answer
@@ -113,6 +113,8 @@ def _ended(
     published = publication_of(pod) if pod is not None else None
     if published is None and job is not None and job.ended is not None:
         published = job.ended.publication
+    elif published is None and pod is None and job is not None and job.complete is not None and job.publishes:
+        published = UNASKED
     told = Observation(evidence, record, started, supervised=True, host=host, executor=POD, publication=published)
     return told if begun else replace(told, began=False, started_at=None)
 

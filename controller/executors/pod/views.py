@@ -48,6 +48,7 @@ class JobView:
         suspended: spec.suspend.
         complete, failed: its terminal conditions; FailureTarget is not one.
         stopped, voided, ended: our annotations.
+        publishes: its Pod publishes what the command pushed once it has succeeded.
     """
 
     namespace: str
@@ -66,6 +67,7 @@ class JobView:
     ended: Note | None
     carried: Mapping[str, str] | None
     output_bytes: int | None
+    publishes: bool = False
 
     @property
     def finished(self) -> bool:
@@ -155,6 +157,7 @@ def job_view(raw: Object) -> JobView:
         ended=_note(notes.get(names.ENDED)),
         carried=_texts(notes.get(names.CARRIED)),
         output_bytes=_number(notes.get(names.OUTPUT_BYTES)),
+        publishes=_publishes(raw["spec"]["template"]["spec"]),
     )
 
 
@@ -179,11 +182,15 @@ def pod_view(raw: Object) -> PodView:
         running_since=_time((state.get("running") or {}).get("startedAt")),
         terminated=_terminated(state.get("terminated")),
         setup=_failed_setup(status),
-        publishes=any(c.get("name") == PUBLISH for c in raw["spec"].get("containers") or ()),
+        publishes=_publishes(raw["spec"]),
         publish_waits=_waits(publish.get("waiting")),
         publish_ended=_terminated(publish.get("terminated")),
         fenced=names.FENCED in (meta.get("annotations") or {}),
     )
+
+
+def _publishes(spec: Object) -> bool:
+    return any(c.get("name") == PUBLISH for c in spec.get("containers") or ())
 
 
 def _state(status: Object, name: str) -> Object:

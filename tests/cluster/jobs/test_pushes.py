@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from controller.executors.pod import names
 from controller.executors.process import identity
 from controller.local import records
 from hack.node import cgroups
@@ -173,6 +174,26 @@ def test_the_controller_is_killed_while_it_is_published(
     after = jobs.finished("next", "Succeeded")
     assert after["status"]["repository"]["commit"] == commit
     assert kept(controller, uid).count(b"pushed") == 1
+
+
+def test_the_pod_is_gone_when_the_controller_is_back(
+    controller: RunningController, jobs: Jobs, shop: Upstream, operator_image: str, kubectl: Kubectl
+) -> None:
+    """4.2, 5.5: its Job tells that it succeeded, nobody which commit it pushed; who comes next begins there."""
+    uid = start(jobs, operator_image, "survivor", f"{PUSH}; echo waiting; sleep 4", use=UPSTREAM)
+    start(jobs, operator_image, "next", "true", use=UPSTREAM)
+    printed(controller, uid, b"waiting")
+    jobs.running("survivor")
+    controller.kill()
+    mine = f"--selector={names.ATTEMPT_LABEL}={uid}.1"
+    kubectl("wait", "jobs", mine, "--for=condition=Complete", "--timeout=90s")
+    kubectl("delete", "pods", mine)
+    commit = at_remote(shop)
+    assert commit != shop.head()
+    controller.start()
+    job = jobs.finished("survivor", "Succeeded")
+    assert published(job) == ("True", "CommitUnknown") and attempt_of(job)["number"] == 1
+    assert jobs.finished("next", "Succeeded")["status"]["repository"]["commit"] == commit
 
 
 def test_the_lock_is_taken_away(
