@@ -17,7 +17,7 @@ UNKILLED_IN_A_ROW = 3  # runs differ by a few crossings: so many must have done 
 MOST_VIOLATED = 8  # then the rest is not worth the wait
 AGAIN = 40
 ATTEMPT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[0-9]+")
-BUDGET_SECONDS = 110.0  # of one scenario where not every crossing is taken
+BUDGET_SECONDS = 60.0  # of one scenario where not every crossing is taken
 
 
 @dataclass(frozen=True, slots=True)

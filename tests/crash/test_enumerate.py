@@ -1,6 +1,6 @@
 """The controller is killed before each of its effects, and the next one goes on (requirements 2.1-2.6, 3.3-3.6, 7.6).
 
-Without --soak every n-th crossing is taken, n so that a scenario takes two minutes, from an offset that the commit
+Without --soak every n-th crossing is taken, n so that a scenario takes about a minute, from an offset that the commit
 gives. What is printed at the end of a scenario says how many there are and how many were taken.
 """
 
