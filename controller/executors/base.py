@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from controller.decisions.observed import Observation
 
 if TYPE_CHECKING:  # pydantic, which the command line must not wait for
-    from controller.api.batchjob import EnvFrom, EnvVar
+    from controller.api.environment import EnvFrom, EnvVar
     from controller.api.pod_use import PodUse
 
 NOT_KEPT = "OutputNotKept"  # reason of the error of a `release` that could not bring the output to where it is kept

@@ -11,7 +11,8 @@ import binascii
 import re
 from dataclasses import dataclass, field
 
-from controller.api.batchjob import BatchJob, EnvFrom, EnvVar, KeyReference
+from controller.api.batchjob import BatchJob
+from controller.api.environment import EnvFrom, EnvVar, KeyReference
 from controller.api.text import ENV_NAME
 from controller.errors import Waiting
 from controller.kube.client import Api

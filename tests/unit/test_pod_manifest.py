@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from controller.api.batchjob import EnvFrom, EnvVar
+from controller.api.environment import EnvFrom, EnvVar
 from controller.api.pod_use import PodUse
 from controller.executors.base import AttemptId, LaunchSpec, Limits, PodClaim, PodRequest, PodSetup
 from controller.executors.pod import names

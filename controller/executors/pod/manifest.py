@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from controller.api.batchjob import EnvFrom, EnvVar
+from controller.api.environment import EnvFrom, EnvVar
 from controller.api.keys import GROUP, VERSION
 from controller.executors.base import AttemptId, LaunchSpec, Limits, PodRequest
 from controller.executors.pod import claim, names, publishing, setup
