@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 
 from controller.executors.process import cgroup
-from controller.executors.process.identity import Identity, Stat
+from controller.executors.process.identity import Identity, Stat, Verdict, compare
 from controller.executors.process.records import Stop
 from controller.executors.process.story import Story
 from controller.executors.process.tree import Scope, members, signal_each
 
 _KILL_INTERVAL_SECONDS = (0.05, 5.0)  # a process in an uninterruptible wait may take long to end
-_READY_LIMIT_SECONDS = 1.0  # from "go" to the command's own process group
+_READY_LIMIT_SECONDS = 5.0  # from the first sight of a command to its own process group
 _READY_INTERVAL_SECONDS = 0.02
 _LEFT_OVER_GRACE_SECONDS = 5.0
 _PASSES = 20  # a tree that forks while it is killed is scanned again at once, this often, before the next interval
@@ -41,9 +41,9 @@ class Stopping:
         awaited: bool,
     ):
         self._scope, self._command, self._story = scope, command, story
-        self._stop = stop
+        self._stop, self._awaited = stop, awaited
         self._kill_at = time.monotonic() + stop.grace_seconds
-        self._ready_until = time.monotonic() + (min(_READY_LIMIT_SECONDS, stop.grace_seconds) if awaited else 0.0)
+        self._ready_until = time.monotonic() + (_READY_LIMIT_SECONDS if awaited else 0.0)
         self._next_kill = 0.0
         self._interval = _KILL_INTERVAL_SECONDS[0]
         self._termed = self._killed = False
@@ -73,11 +73,15 @@ class Stopping:
         self._kill_at = min(self._kill_at, time.monotonic() + grace_seconds)
 
     def _terminate(self) -> None:
+        now = time.monotonic()
         found = members(self._scope())
         command = self._command()
         group = [stat for stat in found if command is not None and stat.pgrp == command.pid]
         # Until the command has its own group it is a fork of the recorder's shell, on which a TERM may be lost.
-        if not group and time.monotonic() < self._ready_until:
+        if self._awaited and command is None and not found:  # not even that, on a machine that is slow
+            self._ready_until = now + _READY_LIMIT_SECONDS
+        on_its_way = command is None or compare(command) is Verdict.SAME
+        if not group and on_its_way and now < min(self._ready_until, self._kill_at):
             return
         targets = group or found
         self._termed = True

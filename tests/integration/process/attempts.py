@@ -10,20 +10,40 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 from controller.decisions.observed import Evidence, Observation
 from controller.executors.base import AttemptId, LaunchSpec, Limits
 from controller.executors.process.executor import ProcessExecutor
-from controller.executors.process.identity import Identity, of_self, send
+from controller.executors.process.identity import Identity, of_self, read_stat, send
 from controller.executors.process.records import Attempt, RecordError
 from controller.executors.process.rundir import RunDir, build, is_locked
-from controller.executors.process.tree import Scope, members, signal_each
+from controller.executors.process.tree import Scope, members, scan, signal_each
 from tests.eventually import eventually
 
 OVER = frozenset({Evidence.ENDED, Evidence.GONE, Evidence.NEVER_STARTED})
 
 
-until = partial(eventually, timeout=20.0)
+PATIENCE = 60.0  # seconds: for a machine that is slow or stands still for some seconds
+HELD = "until [ -e go ]; do sleep 0.05; done"  # as long as a test wants: see `Host.go`
+
+
+until = partial(eventually, timeout=PATIENCE)
+
+
+def command_lines() -> list[bytes]:
+    """Of all processes; one may end between two looks."""
+    found = []
+    for pid in scan():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.append(Path(f"/proc/{pid}/cmdline").read_bytes())
+    return found
+
+
+def stands(pid: int) -> bool:
+    """Whether a process with one thread is stopped: a SIGSTOP returns before it acts."""
+    stat = read_stat(pid)
+    return stat is not None and stat.state == "T"
 
 
 @dataclass
@@ -34,6 +54,7 @@ class Host:
     executor: ProcessExecutor
     woken: list[AttemptId] = field(default_factory=list)
     _count: int = 0
+    _token: str = field(default_factory=lambda: uuid4().hex[:8])  # processes are found by the name of their attempt
 
     def shell(self, script: str, **fields: object) -> LaunchSpec:
         """An attempt that runs `script`; `fields` go into the spec, those of Limits into its limits."""
@@ -43,7 +64,7 @@ class Host:
         """An attempt of its own job that runs `argv`."""
         self._count += 1
         limits = {key: fields.pop(key) for key in list(fields) if key in Limits.__slots__}
-        attempt = AttemptId(f"job-{self._count}", 1)
+        attempt = AttemptId(f"job-{self._token}-{self._count}", 1)
         return LaunchSpec(attempt, "default", attempt.job_uid, argv, limits=Limits(**limits), **fields)  # type: ignore[arg-type]
 
     def run(self, spec: LaunchSpec) -> RunDir:
@@ -67,7 +88,13 @@ class Host:
         """Wait until the attempt printed `text`."""
         await until(lambda: text in self.output(spec), what=f"output {text!r}")
 
-    async def end(self, spec: LaunchSpec, limit: float = 30.0, executor: ProcessExecutor | None = None) -> Observation:
+    def go(self, spec: LaunchSpec) -> None:
+        """Let a script go on that waits with HELD in its own working directory."""
+        (Path(self.run(spec).path) / "work" / "go").touch()
+
+    async def end(
+        self, spec: LaunchSpec, limit: float = PATIENCE, executor: ProcessExecutor | None = None
+    ) -> Observation:
         """Wait as a reconciler does until the attempt is over and nothing of it is left."""
         executor = executor or self.executor
         stop_at = time.monotonic() + limit
@@ -80,7 +107,7 @@ class Host:
                 await executor.ensure_supervised(spec.attempt)
             await asyncio.sleep(0.02)
 
-    async def finish(self, spec: LaunchSpec, limit: float = 30.0) -> Observation:
+    async def finish(self, spec: LaunchSpec, limit: float = PATIENCE) -> Observation:
         """Launch and wait for the end."""
         await self.executor.launch(spec)
         return await self.end(spec, limit)

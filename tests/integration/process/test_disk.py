@@ -54,9 +54,10 @@ async def test_full_disk(disk: Path) -> None:
     host.executor.close()
 
 
-async def test_run_directory_deleted_under_way(host: Host) -> None:
+async def test_run_directory_deleted_under_way(host: Host, tmp_path: Path) -> None:
     """Issue "faults": nothing is started or stopped because of it, and nothing of ours stays for ever."""
-    spec = host.shell("echo begun; sleep 1")
+    go = tmp_path / "go"
+    spec = host.shell(f"echo begun; until [ -e {go} ]; do sleep 0.05; done")
     await host.executor.launch(spec)
     await host.printed(spec, "begun")
     supervisor = host.run(spec).read_supervisor()
@@ -69,6 +70,7 @@ async def test_run_directory_deleted_under_way(host: Host) -> None:
     await after.reattach()
     assert (await after.observe(spec.attempt)).evidence is Evidence.UNKNOWN
     after.close()
+    go.touch()
     await until(lambda: compare(process.recorder) is Verdict.GONE, what="the recorder's end")
     assert (await host.executor.observe(spec.attempt)).evidence is Evidence.ABSENT
     await until(lambda: compare(supervisor) is Verdict.GONE, what="the supervisor's end")

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from controller.decisions.observed import Evidence, ExitRecord, Observation
 from controller.errors import Terminal
 from controller.executors.base import AttemptId, LaunchSpec
 from controller.files import journal
-from tests.integration.process.attempts import Host, until
+from tests.integration.process.attempts import Host, command_lines, until
 
 
 def record(seen: Observation) -> ExitRecord:
@@ -26,10 +27,11 @@ def record(seen: Observation) -> ExitRecord:
 async def test_exit_code_output_and_wake_up(host: Host) -> None:
     """3.1, 3.2: the end arrives with code and output, and wakes the controller."""
     spec = host.shell("echo out; echo err >&2; exit 7")
+    began = time.time()
     seen = await host.finish(spec)
     end = record(seen)
     assert (seen.evidence, end.code, end.signal, end.reason) == (Evidence.ENDED, 7, None, "")
-    assert abs(end.finished_at.timestamp() - time.time()) < 10
+    assert began - 1 < end.finished_at.timestamp() < time.time() + 1
     assert seen.started_at is not None and seen.started_at <= end.finished_at
     assert host.output(spec) == "out\nerr\n"
     assert seen.output_bytes == 8
@@ -95,8 +97,7 @@ async def test_secret_values_are_nowhere(host: Host) -> None:
     await host.printed(spec, "right")
     for path in host.runs.rglob("*"):
         assert not path.is_file() or secret.encode() not in path.read_bytes(), path
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        assert secret.encode() not in process.read_bytes()
+    assert not any(secret.encode() in line for line in command_lines())
     await host.executor.stop(spec.attempt, "Canceled", 5)
     await host.end(spec)
 
@@ -123,6 +124,13 @@ async def test_signals_descriptors_and_oom_score(host: Host) -> None:
     assert lines[-1] == "77"
 
 
+async def seconds(host: Host, spec: LaunchSpec) -> float:
+    """How long an attempt takes from launch to end."""
+    began = time.monotonic()
+    await host.finish(spec)
+    return time.monotonic() - began
+
+
 @pytest.mark.parametrize(
     ("argv", "fields", "reason"),
     [
@@ -147,11 +155,11 @@ async def test_what_cannot_start_says_why(
     (tmp_path / "script").write_text("#!/no/such/interpreter\n")
     (tmp_path / "script").chmod(0o755)
     spec = host.command(*argv, **{"working_dir": str(tmp_path), **fields})
-    began = time.monotonic()
-    await host.finish(host.command("/bin/true"))
-    usual = time.monotonic() - began
     seen = await host.finish(spec)
-    assert time.monotonic() - began - usual < max(1, 3 * usual), "a busy machine gets the time of three plain jobs"
+    again = partial(host.command, *argv, **{"working_dir": str(tmp_path), **fields})
+    # The quickest of some: a machine may stand still for a moment, a wait of ours would be in each of them.
+    usual = min([await seconds(host, host.command("/bin/true")) for _ in range(3)])
+    assert min([await seconds(host, again()) for _ in range(5)]) < max(1, 3 * usual), "no longer than three plain jobs"
     assert (seen.evidence, record(seen).reason) == (Evidence.NEVER_STARTED, reason)
     assert record(seen).message and record(seen).code is None
     assert len((Path(host.run(spec).path) / "exit.json").read_bytes()) == 256
@@ -213,7 +221,8 @@ async def test_a_job_that_closes_its_output(host: Host) -> None:
 
 async def test_a_job_that_reopens_its_output(host: Host) -> None:
     """Design 6: a shrunken output file is noticed and journalled."""
-    spec = host.shell("head -c 100000 /dev/zero; sleep 1; : >/dev/stderr; sleep 60", output_bytes=200_000)
+    script = "while :; do head -c 100000 /dev/zero; sleep 1; : >/dev/stderr; sleep 1; done"  # until both were seen
+    spec = host.shell(script, output_bytes=200_000)
     await host.executor.launch(spec)
     await until(lambda: journal.read(host.run(spec).journal).last("OutputTruncated"), what="the note in the journal")
     await host.executor.stop(spec.attempt, "Canceled", 1)
@@ -232,4 +241,4 @@ async def test_started_again_after_the_end(host: Host) -> None:
 async def test_stdout_of_a_job_gets_sigpipe(host: Host) -> None:
     """3.7: SIGPIPE is the default again: `yes | head` ends by itself."""
     spec = host.shell("yes | head -n1; exit 6")
-    assert record(await host.finish(spec, 10)).code == 6
+    assert record(await host.finish(spec)).code == 6

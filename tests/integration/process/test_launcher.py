@@ -16,7 +16,7 @@ from controller.executors.process.environment import DEFAULT_PATH, attempt_recor
 from controller.executors.process.executor import ProcessExecutor
 from controller.executors.process.identity import Identity, Verdict, compare, of_pid, send
 from controller.executors.process.tree import scan
-from tests.integration.process.attempts import Host, until
+from tests.integration.process.attempts import PATIENCE, Host, stands, until
 
 
 def launcher_of(host: Host) -> Identity:
@@ -71,6 +71,7 @@ async def test_launcher_stopped(host: Host, monkeypatch: pytest.MonkeyPatch) -> 
     launcher = launcher_of(host)
     monkeypatch.setattr(starting, "_ANSWER_LIMIT_SECONDS", 0.5)
     assert send(launcher, signal.SIGSTOP)
+    await until(lambda: stands(launcher.pid), what="it stands")
     for spec in (second, third):
         seen = await host.finish(spec)
         assert seen.exit is not None and seen.exit.code == 3
@@ -120,7 +121,7 @@ async def test_memory_of_supervisor_and_recorder(host: Host, way: str) -> None:
         host.kill_supervisor(spec)
         await host.unsupervised(spec)
         started = starting.start_fresh(host.run(spec).path, b"")
-        assert (await started.report(20))["step"] == "started"
+        assert (await started.report(PATIENCE))["step"] == "started"
     supervisor, process = host.run(spec).read_supervisor(), host.run(spec).read_process()
     assert supervisor is not None and process is not None and of_pid(supervisor.pid) == supervisor
     used = pss(supervisor.pid) + pss(process.recorder.pid)
@@ -140,7 +141,7 @@ async def test_a_fresh_start_does_the_same(host: Host) -> None:
     path = host.run(spec).path
     record = attempt_record(spec, path, "state-1", time.time(), home="private", search_path=DEFAULT_PATH)
     started = starting.start_fresh(path, b"{}\n" + record.to_bytes())
-    assert (await started.report(20))["step"] == "started"
+    assert (await started.report(PATIENCE))["step"] == "started"
     seen = await host.end(spec)
     assert seen.exit is not None and seen.exit.code == 3
     await host.unsupervised(spec)

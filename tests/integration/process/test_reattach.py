@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -18,7 +19,7 @@ from controller.executors.base import AttemptId
 from controller.executors.process.executor import ProcessExecutor
 from controller.executors.process.identity import container
 from controller.executors.process.rundir import RunDir, is_locked
-from tests.integration.process.attempts import Host, until
+from tests.integration.process.attempts import PATIENCE, Host, until
 from tests.needs import need_root
 
 
@@ -45,6 +46,7 @@ async def test_reattach_from_a_fresh_executor(host: Host) -> None:
     after.close()
 
 
+OUTLIVE = AttemptId(f"outlive-{uuid4().hex[:8]}", 1)  # its processes are found by this name
 _CONTROLLER = """
 import asyncio, sys
 from pathlib import Path
@@ -54,9 +56,9 @@ from controller.executors.process.executor import ProcessExecutor
 async def main():
     executor = ProcessExecutor(Path(sys.argv[1]), "state-1", 5.0)
     command = ["/bin/sh", "-c", f"echo begun; sleep {sys.argv[2]}; exit 7"]
-    await executor.launch(LaunchSpec(AttemptId("outlive", 1), "default", "outlive", command))
+    await executor.launch(LaunchSpec(AttemptId(sys.argv[3], 1), "default", "outlive", command))
     print("launched", flush=True)
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
 
 asyncio.run(main())
 """
@@ -64,9 +66,9 @@ asyncio.run(main())
 
 @pytest.fixture
 def controller(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process group of its own with an executor that launched the attempt outlive.1."""
+    """A process group of its own with an executor that launched OUTLIVE."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _CONTROLLER, str(tmp_path / "runs"), "1"],
+        [sys.executable, "-c", _CONTROLLER, str(tmp_path / "runs"), "1", OUTLIVE.job_uid],
         cwd=Path(__file__).parents[3],
         stdout=subprocess.PIPE,
         start_new_session=True,
@@ -75,7 +77,7 @@ def controller(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     yield process
     process.stdout.close()
     process.kill()
-    process.wait(10)
+    process.wait(PATIENCE)
 
 
 async def test_supervisors_outlive_the_group_that_started_them(controller: subprocess.Popen[bytes], host: Host) -> None:
@@ -83,7 +85,7 @@ async def test_supervisors_outlive_the_group_that_started_them(controller: subpr
     assert controller.stdout is not None
     assert await asyncio.to_thread(controller.stdout.readline) == b"launched\n"
     os.killpg(controller.pid, signal.SIGKILL)
-    run = RunDir.of(str(host.runs), "outlive.1")
+    run = RunDir.of(str(host.runs), str(OUTLIVE))
     await until(lambda: run.exists("exit.json"), what="exit.json")
     await until(lambda: not is_locked(run.file("lock")), what="the supervisor's end")
     record = run.read_exit()
@@ -95,7 +97,7 @@ def _instance(host: Host, container: str) -> subprocess.Popen[bytes]:
     need_root()
     command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-c", _CONTROLLER]
     environment = {**os.environ, "HOLDFAST_CONTAINER": container}
-    arguments = [str(host.runs), "60"]
+    arguments = [str(host.runs), "600", OUTLIVE.job_uid]
     return subprocess.Popen(
         [*command, *arguments], cwd=Path(__file__).parents[3], env=environment, stdout=subprocess.PIPE
     )
@@ -120,7 +122,7 @@ async def test_another_instance_of_a_container(
     with _instance(host, before) as first:
         assert first.stdout is not None
         assert await asyncio.to_thread(first.stdout.readline) == b"launched\n"
-        attempt, run = AttemptId("outlive", 1), RunDir.of(str(host.runs), "outlive.1")
+        attempt, run = OUTLIVE, RunDir.of(str(host.runs), str(OUTLIVE))
         monkeypatch.setenv("HOLDFAST_CONTAINER", now)
         container.cache_clear()
         await until(lambda: run.exists("process.json"), what="process.json")

@@ -16,7 +16,7 @@ from controller.executors.process.records import Attempt, Process
 from controller.executors.process.rundir import is_locked, try_lock
 from controller.executors.process.tree import has_marker, scan
 from controller.files import journal
-from tests.integration.process.attempts import Host, until
+from tests.integration.process.attempts import HELD, Host, until
 
 GARBAGE = b"\x00\xff}{ no json \n"
 FILES = ["attempt.json", "process.json"]
@@ -31,11 +31,17 @@ def damage(host: Host, spec: LaunchSpec, file: str, content: bytes | None = GARB
 
 
 async def unswept(host: Host, script: str) -> LaunchSpec:
-    """An attempt whose supervisor was killed and whose recorder has recorded the end, so that nobody swept."""
-    spec = host.shell(f"echo begun; {script}")
+    """An attempt whose supervisor was killed and whose recorder has recorded the end, so that nobody swept.
+
+    Args:
+        script: prints "begun" and waits with HELD.
+    """
+    spec = host.shell(script)
     await host.executor.launch(spec)
     await host.printed(spec, "begun")
     host.kill_supervisor(spec)
+    await host.unsupervised(spec)
+    host.go(spec)
     await until(lambda: host.run(spec).exists("exit.json"), what="exit.json")
     await until(lambda: not is_locked(host.run(spec).file("recorder.lock")), what="the recorder's end")
     return spec
@@ -65,7 +71,7 @@ async def test_recorded_end(host: Host, files: list[str], content: bytes | None)
 @pytest.mark.parametrize("files", [FILES[:1], FILES[1:], FILES], ids=["attempt", "process", "both"])
 async def test_what_it_left_is_stopped_first(host: Host, files: list[str]) -> None:
     """7.5, 3.6: an end that nobody swept after holds its slot until what the command left is stopped."""
-    spec = await unswept(host, "setsid sleep 3011 & trap '' TERM; setsid sleep 3012 & sleep 0.3; exit 9")
+    spec = await unswept(host, f"setsid sleep 3011 & trap '' TERM; setsid sleep 3012 & echo begun; {HELD}; exit 9")
     for file in files:
         damage(host, spec, file)
     seen = await host.executor.observe(spec.attempt)
@@ -83,7 +89,7 @@ async def test_what_it_left_is_stopped_first(host: Host, files: list[str]) -> No
 @pytest.mark.parametrize("file", FILES)
 async def test_a_supervisor_at_work_is_waited_for(host: Host, file: str) -> None:
     """7.5: while `lock` is held the attempt is not over; while `recorder.lock` is, it has not ended."""
-    spec = await unswept(host, "sleep 0.3; exit 9")
+    spec = await unswept(host, f"echo begun; {HELD}; exit 9")
     damage(host, spec, file)
     lock = try_lock(host.run(spec).file("lock"))
     assert lock is not None
