@@ -19,5 +19,5 @@ def metrics() -> Metrics:
 @pytest.fixture
 async def client(plane: RunningPlane, metrics: Metrics) -> AsyncIterator[Api]:
     """Our client, as administrator of the plane."""
-    async with await Api.connect(plane.kubeconfig, metrics, version="test") as made:
+    async with await Api.connect(plane.kubeconfig, metrics, version="test", timeout_seconds=60) as made:
         yield made

@@ -111,7 +111,7 @@ async def test_nothing_is_proved_by_silence(tmp_path: Path, namespace: str) -> N
             assert await silent_api.get_uncached_gone("BatchJob", namespace, "a", "u") is None
             with pytest.raises(Unreachable, match="no answer from http://127"):
                 await silent_api.get("BatchJob", namespace, "a")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30, "not for ever"
         assert calls(metrics, "get", "BatchJob", "unreachable") == 2
 
 

@@ -44,7 +44,7 @@ async def test_describe_shows_the_story(
     recorder.start()
     recorder.record(about, "Normal", "Started", "attempt 1 runs as process 4711")
     recorder.record(about, "Warning", "Failed", "the command ended with exit code 7")
-    assert await recorder.flush(10)
+    assert await recorder.flush(60)
     told = kubectl("describe", "batchjob", "a").stdout
     assert "attempt 1 runs as process 4711" in told and "exit code 7" in told and "holdfast" in told
 
@@ -56,12 +56,12 @@ async def test_repetitions_are_one_event_with_a_count(
     for number in range(3):
         recorder.record(about, "Warning", "Retry", f"try {number}")
     recorder.start()
-    assert await recorder.flush(10)
+    assert await recorder.flush(60)
     assert count(metrics, "posted") == 1 and count(metrics, "aggregated") == 2
     later = Recorder(client, metrics)
     later.start()
     later.record(about, "Warning", "Retry", "after the restart")
-    assert await later.flush(10)
+    assert await later.flush(60)
     (event,) = await events(client, about)
     assert (event["count"], event["message"]) == (4, "after the restart")
 
@@ -70,12 +70,12 @@ async def test_an_event_that_expired_is_made_again(client: Api, recorder: Record
     """Events live one hour; a story goes on after it."""
     recorder.start()
     recorder.record(about, "Normal", "Queued", "once")
-    assert await recorder.flush(10)
+    assert await recorder.flush(60)
     (event,) = await events(client, about)
     await client.delete("Event", about.namespace, event["metadata"]["name"], event["metadata"]["uid"])
     recorder.start()
     recorder.record(about, "Normal", "Queued", "twice")
-    assert await recorder.flush(10)
+    assert await recorder.flush(60)
     (event,) = await events(client, about)
     assert event["message"] == "twice"
 
@@ -102,7 +102,7 @@ async def test_long_messages_and_names_are_cut(client: Api, recorder: Recorder, 
     about = Reference(API_VERSION, "BatchJob", namespace, name, uid)
     recorder.start()
     recorder.record(about, "Normal", "Long", "m" * 5000)
-    assert await recorder.flush(10)
+    assert await recorder.flush(60)
     (event,) = await events(client, about)
     assert len(event["message"]) == MAX_MESSAGE
 
@@ -114,7 +114,7 @@ async def test_a_namespace_that_is_gone_costs_only_the_event(
     recorder.start()
     recorder.record(about._replace(namespace="no-such-namespace"), "Normal", "Lost", "x")
     recorder.record(about, "Normal", "Kept", "x")
-    assert await recorder.flush(10)
+    assert await recorder.flush(60)
     assert count(metrics, "failed") == 1 and count(metrics, "posted") == 1
 
 

@@ -47,7 +47,7 @@ class Bench:
 
     async def told(self, http: httpx.Client, namespace: str) -> list[str]:
         """Messages of the Events SequenceEstimated."""
-        assert await self.events.flush(10)
+        assert await self.events.flush(60)
         answer = await asyncio.to_thread(http.get, f"/api/v1/namespaces/{namespace}/events")
         events = answer.json()["items"]
         return [event["message"] for event in events if event["reason"] == "SequenceEstimated"]

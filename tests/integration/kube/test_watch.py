@@ -17,7 +17,9 @@ from uuid import uuid4
 import pytest
 import yaml
 
+from controller.errors import HoldfastError
 from controller.kube.client import Api
+from controller.kube.errors import AlreadyExists, NotFound
 from controller.kube.store import Store
 from controller.kube.sync import recheck
 from controller.kube.watch import LISTED, run_watch
@@ -25,6 +27,9 @@ from controller.telemetry.metrics import Metrics
 from tests.eventually import eventually
 from tests.integration.kube.objects import batch_job
 from tests.running_plane import RunningPlane
+
+LIMIT = 60.0  # seconds: of a wait
+PATIENCE = 120.0  # for a server that starts
 
 
 class Seen:
@@ -65,10 +70,10 @@ async def watching(plane: RunningPlane, namespace: str, version: str = "watch-te
             version=version,
         )
     )
-    await eventually(lambda: seen.ready.is_set() or task.done(), 20)
+    await eventually(lambda: seen.ready.is_set() or task.done())
     yield seen
     seen.stop.set()
-    await asyncio.wait_for(task, 15)
+    await asyncio.wait_for(task, LIMIT)
 
 
 async def test_every_change_is_told_in_order(plane: RunningPlane, client: Api, namespace: str) -> None:
@@ -98,8 +103,13 @@ async def test_kopf_writes_nothing(plane: RunningPlane, client: Api, namespace: 
         await client.patch_status("BatchJob", namespace, "a", uid, version, {"phase": "Queued"})
         await client.delete("BatchJob", namespace, "a", uid)
         await eventually(lambda: seen.has("BatchJob", "DELETED", "a"))
-    mine = [entry for entry in plane.audit() if entry.get("userAgent") == f"holdfast-controller/{agent}"]
-    assert {entry["verb"] for entry in mine} == {"get", "list", "watch"}
+
+    def verbs() -> set[str]:
+        mine = [entry for entry in plane.audit() if entry.get("userAgent") == f"holdfast-controller/{agent}"]
+        return {entry["verb"] for entry in mine}
+
+    await eventually(lambda: verbs() >= {"get", "list", "watch"})
+    assert verbs() == {"get", "list", "watch"}
     assert not [entry for entry in plane.audit() if entry.get("userAgent", "").startswith("kopf")]
     touched = [e for e in plane.audit() if (e.get("objectRef") or {}).get("namespace") == namespace]
     assert {e["userAgent"] for e in touched if e["verb"] in ("create", "update", "patch")} <= {
@@ -117,19 +127,33 @@ async def test_events_go_on_after_the_api_server_was_killed(plane: RunningPlane,
         pid = plane.plane.pid("apiserver")
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        await eventually(lambda: plane.plane.pid("apiserver") not in (None, pid), 30)
-        await eventually(client.ready, 60)
-        uid = (await client.get("BatchJob", namespace, "goes"))["metadata"]["uid"]
-        await client.delete("BatchJob", namespace, "goes", uid)
-        await eventually(lambda: _create(client, namespace, "after"), 30)
-        await eventually(lambda: any(name == "after" for _, _, name in seen.events), 60)
+        await eventually(lambda: plane.plane.pid("apiserver") not in (None, pid), PATIENCE)
+        await eventually(client.ready, PATIENCE)
+        await eventually(lambda: _delete(client, namespace, "goes"), PATIENCE)
+        await eventually(lambda: _create(client, namespace, "after"), PATIENCE)
+        await eventually(lambda: any(name == "after" for _, _, name in seen.events), PATIENCE)
         await recheck(client, seen.store, "BatchJob", lambda _: None)
         held = {key.name for key in seen.store.keys("BatchJob") if key.namespace == namespace}
         assert held == {"stays", "after"}
 
 
 async def _create(client: Api, namespace: str, name: str) -> bool:
-    return bool(await client.create("BatchJob", namespace, batch_job(name)))
+    """False: a server that has just started does not serve everything yet."""
+    try:
+        return bool(await client.create("BatchJob", namespace, batch_job(name)))
+    except AlreadyExists:  # the answer was lost
+        return True
+    except HoldfastError:
+        return False
+
+
+async def _delete(client: Api, namespace: str, name: str) -> bool:
+    try:
+        uid = (await client.get("BatchJob", namespace, name))["metadata"]["uid"]
+        await client.delete("BatchJob", namespace, name, uid)
+    except HoldfastError as error:
+        return isinstance(error, NotFound) and error.names("batchjobs", name)
+    return True
 
 
 async def test_our_signal_handlers_stay_ours(plane: RunningPlane, namespace: str) -> None:
@@ -144,12 +168,12 @@ async def test_our_signal_handlers_stay_ours(plane: RunningPlane, namespace: str
         run_watch(plane.kubeconfig, seen.on_event, seen.stop, seen.ready, install_signals=install)
     )
     try:
-        await eventually(seen.ready.is_set, 20)
+        await eventually(seen.ready.is_set)
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(ours.wait(), 5)
+        await asyncio.wait_for(ours.wait(), LIMIT)
         assert not task.done()
         seen.stop.set()
-        await asyncio.wait_for(task, 15)
+        await asyncio.wait_for(task, LIMIT)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
@@ -161,7 +185,7 @@ async def test_its_end_leaves_our_tasks_alone(plane: RunningPlane, namespace: st
         ours = asyncio.create_task(asyncio.Event().wait())
         began = time.monotonic()
         seen.stop.set()
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30, "it would be waited for for ever"
     assert not ours.done()
     ours.cancel()
 
@@ -179,5 +203,5 @@ async def test_a_lasting_refusal_ends_it_with_the_error(
     seen = Seen(namespace)
     watch = run_watch(kubeconfig, seen.on_event, seen.stop, seen.ready, kinds=["BatchJob"], patience=(0.05, 0.05))
     with pytest.raises(Exception, match=f"system:serviceaccount:{namespace}:powerless.*cannot list"):
-        await asyncio.wait_for(watch, 20)
+        await asyncio.wait_for(watch, LIMIT)
     assert not seen.ready.is_set()

@@ -12,7 +12,7 @@ from controller.kube.watch import run_watch
 from tests.integration.kube.objects import batch_job
 from tests.running_plane import RunningPlane
 
-LIMIT_SECONDS = 30.0
+LIMIT_SECONDS = 60.0
 OBJECTS = 40
 
 

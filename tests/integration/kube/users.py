@@ -25,7 +25,7 @@ async def connected(
     client = ApiClient(configuration)
     if user is not None:
         client.set_default_header("Impersonate-User", user)
-    async with Api(client, metrics, 5) as api:
+    async with Api(client, metrics, 30) as api:
         yield api
 
 
