@@ -61,7 +61,7 @@ def plane_http(plane: RunningPlane) -> Iterator[httpx.Client]:
     """Plain HTTP to the API server as its administrator; paths are relative to the server."""
     port = plane.plane.record("apiserver").port
     with httpx.Client(
-        base_url=f"https://127.0.0.1:{port}", verify=tls_context(plane.plane.home), timeout=20, trust_env=False
+        base_url=f"https://127.0.0.1:{port}", verify=tls_context(plane.plane.home), timeout=60, trust_env=False
     ) as http:
         yield http
 

@@ -21,10 +21,10 @@ def small_disk(place: Path, size: str) -> Iterator[Path]:
     need_root()
     place.mkdir(exist_ok=True)
     mount = [need("mount"), "-t", "tmpfs", "-o", f"size={size},mode=0700", "holdfast-test", str(place)]
-    done = subprocess.run(mount, check=False, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(mount, check=False, capture_output=True, text=True, timeout=60)
     if done.returncode != 0:
         lack(f"no tmpfs can be mounted: {done.stderr.strip()}")
     try:
         yield place
     finally:
-        subprocess.run([need("umount"), "--lazy", str(place)], check=True, timeout=20)
+        subprocess.run([need("umount"), "--lazy", str(place)], check=True, timeout=60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -87,19 +88,19 @@ class ObjectStore:
         with self._log.open("ab") as log:
             # It ends with the process that runs the tests.
             self._child = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *argv], env=env, stdout=log, stderr=log)
-        eventually_sync(self._listens, 30, f"{argv} listens; {self._log}")
+        eventually_sync(self._listens, 60, f"{argv} listens; {self._log}")
 
     def stop(self) -> None:
         """Connections are refused from now on."""
         if self._child is not None:
             self._child.kill()
-            self._child.wait(10)
+            self._child.wait(60)
             self._child = None
 
     def freeze(self) -> None:
         """Connections are taken, and nothing is answered: true when this returns."""
         self._signal(signal.SIGSTOP)
-        eventually_sync(self._stands, 30, "every thread of the server stands")
+        eventually_sync(self._stands, 60, "every thread of the server stands")
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
@@ -111,10 +112,11 @@ class ObjectStore:
     def _stands(self) -> bool:
         """kill(2) returns before the threads that run just then have stopped; proc_pid_stat(5) has the state."""
         assert self._child is not None
-        states = [
-            path.read_text().rpartition(") ")[2][0] for path in Path(f"/proc/{self._child.pid}/task").glob("*/stat")
-        ]
-        return set(states) == {"T"}
+        states = set()
+        for path in Path(f"/proc/{self._child.pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+                states.add((path / "stat").read_text().rpartition(") ")[2][0])
+        return states == {"T"}
 
     def _listens(self) -> bool:
         with socket.socket() as client:

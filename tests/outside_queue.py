@@ -53,7 +53,7 @@ class OutsideQueue:
         binding = {"policyName": self._name, "matchResources": {"namespaceSelector": here}}
         self._make("MutatingAdmissionPolicy", "mutatingadmissionpolicies", policy)
         self._make("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", binding)
-        eventually_sync(self._suspends, 30, "the outside queue suspends what names it")
+        eventually_sync(self._suspends, 60, "the outside queue suspends what names it")
 
     def remove(self) -> None:
         """Undo `install`."""

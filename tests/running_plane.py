@@ -81,8 +81,9 @@ class RunningPlane:
         """The API requests so far, oldest first."""
         with self.audit_log.open() as lines:
             for line in lines:
-                if line.endswith("\n"):
-                    yield json.loads(line)
+                if not line.endswith("\n"):  # half written: its rest would be no JSON
+                    return
+                yield json.loads(line)
 
 
 def make_directory() -> Path:

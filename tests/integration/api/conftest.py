@@ -13,7 +13,7 @@ from kubernetes import client, config, utils
 from kubernetes.client.exceptions import ApiException
 
 CRDS = Path(__file__).resolve().parents[3] / "crds"
-LIMIT = 30.0
+LIMIT = 120.0
 
 
 class Objects:

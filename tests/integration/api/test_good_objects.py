@@ -208,5 +208,5 @@ def test_wait_ends_on_a_condition(objects: Any, kubectl: Any) -> None:
         "lastTransitionTime": "2026-11-20T12:00:00Z",
     }
     objects.patch_status("batchjobs", "minimal", {"conditions": [condition]})
-    assert "condition met" in kubectl("wait", "--for=condition=Complete", "bj/minimal", "--timeout=10s").stdout
+    assert "condition met" in kubectl("wait", "--for=condition=Complete", "bj/minimal", "--timeout=50s").stdout
     assert json.loads(kubectl("get", "bj", "minimal", "-o", "json").stdout)["status"]["conditions"] == [condition]

@@ -49,7 +49,7 @@ async def main() -> None:
 
 def _reaches(host: str) -> bool:
     try:
-        socket.create_connection((host, PORT), timeout=1).close()
+        socket.create_connection((host, PORT), timeout=5).close()
     except (OSError, ValueError):
         return False
     return True
@@ -57,5 +57,5 @@ def _reaches(host: str) -> bool:
 
 if __name__ == "__main__":
     for line in SETUP:
-        subprocess.run(line.split(), check=True, timeout=10)
+        subprocess.run(line.split(), check=True, timeout=60)
     asyncio.run(main())

@@ -13,7 +13,7 @@ from typing import cast
 from controller.delivery.connect import Unresolved
 
 A, AAAA, IN = 1, 28, 1
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
 
 Zone = Callable[[str, int], Sequence[str]]  # name, how many times it was asked for before -> addresses
 

@@ -92,7 +92,7 @@ async def listening(
         server.close()
         for writer in list(open_now):
             writer.transport.abort()
-        await asyncio.wait_for(server.wait_closed(), 5)
+        await asyncio.wait_for(server.wait_closed(), 60)
 
 
 async def read_request(reader: asyncio.StreamReader) -> Request:
@@ -104,8 +104,8 @@ async def read_request(reader: asyncio.StreamReader) -> Request:
 
 
 def message(url: str, **more: object) -> Message:
-    """What is sent in most tests; limits short enough to wait for."""
-    given: dict[str, object] = {"connect_seconds": 5.0, "total_seconds": 10.0} | more
+    """What is sent in most tests; a test that waits for a limit gives its own."""
+    given: dict[str, object] = {"connect_seconds": 30.0, "total_seconds": 60.0} | more
     return Message(url, "msg_1", PAYLOAD, Signer(SECRET.encode()), **given)  # type: ignore[arg-type]
 
 

@@ -51,7 +51,7 @@ def test_no_form_reaches_any_address() -> None:
     need_root()
     need("ip")
     command = [need("unshare"), "--net", sys.executable, "-m", "tests.integration.delivery.all_addresses"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["guarded"] == []

@@ -118,5 +118,5 @@ async def test_a_body_of_another_length_over_http2(tmp_path: Path, body: bytes) 
     authority = Authority.make(tmp_path, "127.0.0.1", alpn=("h2",))
     async with listening(talk, tls=authority.server) as where, sender(tls=authority.trusted) as sending:
         for tries in (1, 2):
-            answer = await sending.send(message(where.url.replace("http:", "https:"), total_seconds=10.0))
+            answer = await sending.send(message(where.url.replace("http:", "https:")))
             assert (answer.meaning, answer.code, requests) == (Meaning.DELIVERED, 200, tries)

@@ -17,7 +17,7 @@ from tests.integration.delivery.receivers import OTHER, PAYLOAD, SECRET
 from tests.needs import lack, need
 
 PACKAGE = "standardwebhooks@1.1.1"
-INSTALL_SECONDS, RUN_SECONDS = 90, 30
+INSTALL_SECONDS, RUN_SECONDS = 180, 60
 README = Path(__file__).resolve().parents[3] / "README.md"
 VERIFY = """
 const cases = JSON.parse(require("fs").readFileSync(0, "utf8"));

@@ -21,7 +21,7 @@ from tests.integration.delivery.receivers import OTHER, SECRET, message, sender
 from tests.unit.builders import START, job
 from tests.unit.callback_builders import use
 
-LIMIT = 20.0
+LIMIT = 60.0
 
 
 @contextlib.asynccontextmanager

@@ -16,6 +16,7 @@ from controller.executors.base import AttemptId
 from controller.executors.pod.collector import Collector
 from controller.executors.pod.executor import PodExecutor
 from controller.executors.pod.place import OutputPlace
+from controller.files.remote import CALL_SECONDS
 from controller.files.remote_calls import cancel_calls
 from controller.files.spool import Position, Spool
 from controller.kube.client import Api
@@ -124,8 +125,10 @@ async def test_a_silent_store_holds_up_nothing_else(
     object_store.freeze()
     began = time.monotonic()
     errors = await asyncio.gather(*map(outputs.finish, attempts))
-    assert {getattr(each, "reason", None) for each in errors} == {"OutputOnItsWay"} and time.monotonic() - began < 15
-    assert await asyncio.wait_for(asyncio.to_thread(lambda: 1), 5) == 1
+    assert {getattr(each, "reason", None) for each in errors} == {
+        "OutputOnItsWay"
+    } and time.monotonic() - began < CALL_SECONDS
+    assert await asyncio.wait_for(asyncio.to_thread(lambda: 1), CALL_SECONDS) == 1
     object_store.thaw()
     for attempt in attempts:
         await eventually(lambda: outputs.is_finished(attempt), 120)  # noqa: B023  awaited in this turn
@@ -154,7 +157,7 @@ async def test_a_start_does_not_wait_for_a_silent_store(
     with silent(object_store):
         began = time.monotonic()
         assert await executor.list_attempts() == [here]
-        assert time.monotonic() - began < 15 and not woken
+        assert time.monotonic() - began < CALL_SECONDS and not woken
     await eventually(lambda: woken == [attempt], 120)
     assert set(await executor.list_attempts()) == {attempt, here}
     await executor.close()
@@ -170,4 +173,4 @@ async def test_a_stop_ends_what_is_on_its_way(object_store: ObjectStore, workloa
     began = time.monotonic()
     cancel_calls()
     await outputs.collector.close()
-    assert time.monotonic() - began < 5 and outputs.place.directory(attempt).is_dir()
+    assert time.monotonic() - began < CALL_SECONDS and outputs.place.directory(attempt).is_dir()

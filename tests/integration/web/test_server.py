@@ -42,7 +42,7 @@ async def server(tmp_path: Path, health: Health) -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def http(server: Server) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.url, timeout=5, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=30, trust_env=False) as client:
         yield client
 
 
@@ -145,7 +145,7 @@ async def test_it_serves_without_a_writable_state_directory(tmp_path: Path) -> N
     missing = tmp_path / "not-there"
     server = Server(Settings(home=missing), Health(), Metrics(), rows)
     await server.start()
-    async with httpx.AsyncClient(base_url=server.url, timeout=5, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=30, trust_env=False) as client:
         assert (await client.get("/healthz")).status_code == 200
         assert (await client.get("/queue", headers={"Authorization": "Bearer x"})).status_code == 401
     await server.stop()
