@@ -6,7 +6,7 @@ import subprocess
 
 from tests.needs import need
 
-LIMIT = 60
+LIMIT = 240
 
 
 def promtool(*arguments: str, text: bytes | None = None) -> str:

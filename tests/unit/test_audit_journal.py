@@ -8,6 +8,7 @@ import threading
 from datetime import datetime
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from controller.decisions.audit_line import Category, Line
@@ -45,19 +46,20 @@ class StandingDisk(SegmentWriter):
 
     def append(self, data: bytes, now: datetime) -> Appended:
         self.appends += 1
-        self.gate.wait(20)
+        self.gate.wait(120)
         return super().append(data, now)
 
 
-async def test_an_urgent_line_takes_what_waits_with_it(tmp_path: Path) -> None:
+async def test_an_urgent_line_takes_what_waits_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requirement 9.3: starts and ends at once, all of one turn of the loop in one write, in order."""
+    monkeypatch.setattr(audit, "FLUSH_SECONDS", 600.0)
     journal, metrics = made(tmp_path)
     journal.say(line("a"))
     await asyncio.sleep(0.05)
     assert names(tmp_path) == []
     journal.say(line("b"), line("c", urgent=True))
     journal.say(line("d"))
-    await eventually(lambda: names(tmp_path) == ["a", "b", "c", "d"], 1.0)
+    await eventually(lambda: names(tmp_path) == ["a", "b", "c", "d"])
     assert metrics.lines.labels("job")._value.get() == 4
     await journal.close(5)
 
@@ -67,8 +69,8 @@ async def test_other_lines_are_written_within_two_seconds(tmp_path: Path) -> Non
     journal, _ = made(tmp_path)
     began = asyncio.get_running_loop().time()
     journal.say(line("a"))
-    await eventually(lambda: names(tmp_path) == ["a"], audit.FLUSH_SECONDS + 1)
-    assert asyncio.get_running_loop().time() - began > audit.FLUSH_SECONDS / 2
+    await eventually(lambda: names(tmp_path) == ["a"])
+    assert asyncio.get_running_loop().time() - began > audit.FLUSH_SECONDS / 2 and audit.FLUSH_SECONDS <= 2
     await journal.close(5)
 
 

@@ -57,15 +57,19 @@ def test_write_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
 
 def test_a_hundred_concurrent_writers_never_show_a_mix(tmp_path: Path) -> None:
     """8.1: 100 processes write while one reads; each read is the whole content of one writer."""
-    path = tmp_path / "file"
+    place, stop = tmp_path / "place", tmp_path / "stop"
+    place.mkdir()
+    path = place / "file"
     write_atomic(path, content(0))
     gate, opens = os.pipe()
 
     def write(number: int) -> None:
         os.close(opens)
         os.read(gate, 1)  # its end, when all are there: none has ended before the first read
-        for _ in range(3):
+        written = 0
+        while written < 3 or not stop.exists():
             write_atomic(path, content(number))
+            written += 1
 
     writers = [in_child(lambda number=number: write(number)) for number in range(100)]  # type: ignore[misc]
     os.close(opens)
@@ -76,12 +80,13 @@ def test_a_hundred_concurrent_writers_never_show_a_mix(tmp_path: Path) -> None:
         data = path.read_bytes()
         assert data == content(data[0])
         seen.add(data[0])
+        if len(seen - {0}) > 1:
+            stop.touch()
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid in running:
             assert status == 0
             running.remove(pid)
-    assert len(seen) > 1
-    assert names(tmp_path) == ["file"]
+    assert names(place) == ["file"]
 
 
 @pytest.mark.timeout(600)
@@ -91,7 +96,10 @@ def test_a_thousand_kills_leave_no_corrupt_file(tmp_path: Path) -> None:
     chance = random.Random(8)
     write_atomic(path, content(0))
 
+    begun, begins = os.pipe()
+
     def write_for_ever() -> None:
+        os.write(begins, b"x")
         number = 0
         while True:
             number = (number + 1) % 251
@@ -100,6 +108,7 @@ def test_a_thousand_kills_leave_no_corrupt_file(tmp_path: Path) -> None:
     in_the_middle = 0
     for _ in range(1000):
         pid = in_child(write_for_ever)
+        os.read(begun, 1)
         time.sleep(chance.uniform(0.0002, 0.003))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -110,6 +119,8 @@ def test_a_thousand_kills_leave_no_corrupt_file(tmp_path: Path) -> None:
         in_the_middle += bool(left)
         for name in left:
             (tmp_path / name).unlink()
+    os.close(begun)
+    os.close(begins)
     assert in_the_middle > 100, "the kills did not hit writers in mid-write"
 
 

@@ -134,13 +134,21 @@ def run_binaries(tmp_path: Path) -> subprocess.Popen[str]:
 
 def test_two_at_once_build_each_binary_once(tmp_path: Path, fake_go: Path) -> None:
     """Issue A 2: safe to run twice at once."""
-    make_program(tmp_path / "go" / "go", FAKE_GO.format(version="1.99.0", log=fake_go, body="sleep 0.3"))
-    both = [run_binaries(tmp_path) for _ in range(2)]
+    go_on = tmp_path / "go-on"
+    make_program(
+        tmp_path / "go" / "go",
+        FAKE_GO.format(version="1.99.0", log=fake_go, body=f"until [ -e {go_on} ]; do sleep 0.05; done"),
+    )
+    first = run_binaries(tmp_path)
+    eventually_sync(fake_go.exists, what="the first one builds")
+    second = run_binaries(tmp_path)
+    assert second.stderr is not None and any("waiting for it" in line for line in second.stderr)
+    go_on.touch()
+    both = [first, second]
     outputs = [process.communicate(timeout=60) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert len(fake_go.read_text().split()) == len(NAMES)
     assert outputs[0][0] == outputs[1][0]
-    assert any("waiting for it" in error for _, error in outputs)
 
 
 def test_an_interrupt_ends_the_build_and_the_next_run_goes_on(tmp_path: Path, fake_go: Path) -> None:

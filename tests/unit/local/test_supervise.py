@@ -24,6 +24,8 @@ from controller.local.records import State
 from controller.local.supervise import MAX_BACKOFF_SECONDS, Supervised, backoff_seconds
 from tests.eventually import eventually
 
+LIMIT = 60.0  # seconds: of a wait
+
 
 @dataclass
 class Sleeper:
@@ -78,7 +80,7 @@ async def test_a_binary_that_is_gone_for_a_moment_costs_a_backoff(sleeper: Sleep
     """The cache was emptied and the server died: it runs again once the binary is there, and status says why not."""
     said: list[str] = []
     async with supervising(sleeper, said) as supervised:
-        assert await supervised.wait_ready(10) is None
+        assert await supervised.wait_ready(LIMIT) is None
         aside = sleeper.binary.rename(sleeper.binary.with_name("aside"))
         killed = kill(supervised)
 
@@ -86,11 +88,11 @@ async def test_a_binary_that_is_gone_for_a_moment_costs_a_backoff(sleeper: Sleep
             record = records.read(sleeper.home.record("apiserver"))
             return record is not None and record.state is State.BACKOFF and str(sleeper.binary) in record.message
 
-        await eventually(told, 10, "the record tells what is missing")
+        await eventually(told, LIMIT, "the record tells what is missing")
         assert any("apiserver cannot be started" in each and str(sleeper.binary) in each for each in said)
         supervised.check()
         aside.rename(sleeper.binary)
-        await eventually(lambda: supervised.is_ready, 20, "it runs again")
+        await eventually(lambda: supervised.is_ready, LIMIT, "it runs again")
         process = supervised.record.process
         assert process is not None and process.pid != killed and of_pid(process.pid) == process
         assert supervised.record.message == ""
@@ -101,7 +103,7 @@ async def test_a_look_that_fails_leaves_the_server_alone(sleeper: Sleeper) -> No
     sleeper.problems = [ValueError("no JSON"), OSError("no descriptor left")]
     said: list[str] = []
     async with supervising(sleeper, said) as supervised:
-        assert await supervised.wait_ready(10) is None
+        assert await supervised.wait_ready(LIMIT) is None
         assert supervised.record.restarts == 0
     assert [each for each in said if "no JSON" in each] and [each for each in said if "no descriptor left" in each]
 
@@ -117,9 +119,9 @@ async def test_a_port_that_cannot_be_renewed_costs_a_backoff(sleeper: Sleeper) -
         sleeper.port = taken.getsockname()[1]
         supervised = Supervised(sleeper, sleeper.home, said.append, renew_port=renew)
         supervised.start()
-        await eventually(lambda: supervised.record.state is State.BACKOFF, 10)
+        await eventually(lambda: supervised.record.state is State.BACKOFF, LIMIT)
         assert "no free TCP port" in supervised.record.message
-    assert await supervised.wait_ready(10) is None
+    assert await supervised.wait_ready(LIMIT) is None
     await supervised.stop()
 
 
@@ -130,14 +132,14 @@ async def test_what_fails_to_mend_does_not_end_the_supervision(sleeper: Sleeper)
         raise FileNotFoundError(2, "No such file or directory", "etcd")
 
     async with supervising(sleeper, said, exited) as supervised:
-        assert await supervised.wait_ready(10) is None
+        assert await supervised.wait_ready(LIMIT) is None
         killed = kill(supervised)
 
         def again() -> bool:
             process = supervised.record.process
             return supervised.is_ready and process is not None and process.pid != killed
 
-        await eventually(again, 10, "it was started again")
+        await eventually(again, LIMIT, "it was started again")
     assert any("cannot be mended" in each for each in said)
 
 
@@ -152,10 +154,10 @@ async def test_a_supervision_that_ends_unasked_is_told(sleeper: Sleeper) -> None
     supervised = Supervised(sleeper, sleeper.home, say)
     supervised.check()
     supervised.start()
-    assert await supervised.wait_ready(10) is None
+    assert await supervised.wait_ready(LIMIT) is None
     supervised.check()
     kill(supervised)
-    await asyncio.wait_for(broken.wait(), 10)
+    await asyncio.wait_for(broken.wait(), LIMIT)
 
     def told() -> bool:
         try:
@@ -164,7 +166,7 @@ async def test_a_supervision_that_ends_unasked_is_told(sleeper: Sleeper) -> None
             return "apiserver" in error.message and "nobody listens" in error.message
         return False
 
-    await eventually(told, 10)
+    await eventually(told, LIMIT)
     await supervised.stop()  # it was told once, that is enough
     supervised.check()
 
