@@ -11,6 +11,7 @@ from kubernetes import client
 
 from controller.api.batchjob import BatchJob
 from controller.api.jobqueue import JobQueue
+from tests.eventually import eventually_sync
 
 CRDS = Path(__file__).resolve().parents[3] / "crds"
 MINIMAL = {
@@ -167,6 +168,9 @@ def test_what_the_model_writes_the_api_server_takes(objects: Any) -> None:
 
 def test_explain_has_text_for_every_field(api: client.ApiClient, kubectl: Any) -> None:
     """1.1"""
+    # What it reads is published some time after a kind is served.
+    eventually_sync(lambda: kubectl("explain", "batchjob.spec", check=False).returncode == 0)
+    eventually_sync(lambda: kubectl("explain", "jobqueue.spec", check=False).returncode == 0)
     text = kubectl("explain", "batchjob.spec.retry.backoff").stdout
     assert "Wait before the first repeat; doubled for each further one." in text
     listing = kubectl("explain", "batchjob", "--recursive").stdout
