@@ -16,6 +16,7 @@ from tests.integration.controller.running_controller import RunningController, p
 from tests.integration.controller.waits import soon
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
+BUSY_SECONDS = 60.0  # that a start or an end may take on a busy machine; what waits for a timeout takes longer
 
 
 def test_conditions_exit_codes_and_output(controller: RunningController, jobs: Jobs, kubectl: Kubectl) -> None:
@@ -23,8 +24,8 @@ def test_conditions_exit_codes_and_output(controller: RunningController, jobs: J
     jobs.shell("good", "echo out; echo err >&2")
     jobs.shell("bad", "echo bad; exit 7")
     jobs.shell("killed", "kill -9 $$")
-    kubectl("wait", "--for=condition=Finished", "bj/good", "bj/bad", "bj/killed", "--timeout=20s")
-    kubectl("wait", "--for=condition=Complete", "bj/good", "--timeout=5s")
+    kubectl("wait", "--for=condition=Finished", "bj/good", "bj/bad", "bj/killed", "--timeout=120s", timeout=180)
+    kubectl("wait", "--for=condition=Complete", "bj/good", "--timeout=50s")
 
     good, bad, killed = (jobs.get(name) for name in ("good", "bad", "killed"))
     assert (good["status"]["phase"], good["status"]["attempt"]["exitCode"]) == ("Succeeded", 0)
@@ -39,21 +40,29 @@ def test_conditions_exit_codes_and_output(controller: RunningController, jobs: J
         for condition in job["status"]["conditions"]:
             assert condition["observedGeneration"] == job["metadata"]["generation"]
             datetime.fromisoformat(condition["lastTransitionTime"])
-    for phase, least in (("Succeeded", 1), ("Failed", 2)):
-        assert controller.metric(f'holdfast_jobs{{phase="{phase}"}}') >= least
+    for phase, least in (("Succeeded", 1), ("Failed", 2)):  # counted once the write was answered
+        gauge = f'holdfast_jobs{{phase="{phase}"}}'
+        soon(lambda gauge=gauge, least=least: controller.metric(gauge) >= least, gauge)  # type: ignore[misc]
     assert controller.metric('holdfast_launches_total{result="ok"}') >= 3
     assert controller.output(uid_of(good)) == b"out\nerr\n"
     assert good["status"]["output"]["bytes"] == len(b"out\nerr\n")
     assert good["status"]["output"]["location"].endswith(f"{uid_of(good)}.1/output.log")
 
 
-def test_events_tell_the_story(controller: RunningController, jobs: Jobs, kubectl: Kubectl) -> None:
+def test_events_tell_the_story(controller: RunningController, jobs: Jobs, kubectl: Kubectl, tmp_path: Path) -> None:
     """1.1, 10.1: a plain job has two Events, Started and Succeeded, and at most four status writes."""
-    jobs.shell("story", "sleep 0.6")
+    jobs.shell("story", f"until [ -e {tmp_path}/go ]; do sleep 0.1; done")
+    # One that ends before it was looked at has no Event of its start; and two senders keep no order among them.
+    soon(lambda: told(jobs) == ["Started"], "its start is told")
+    (tmp_path / "go").touch()
     jobs.finished("story", "Succeeded")
-    soon(lambda: len(jobs.events("story")) >= 2, "both Events")
-    assert [event["reason"] for event in jobs.events("story")] == ["Started", "Succeeded"]
+    soon(lambda: len(told(jobs)) >= 2, "both Events")
+    assert told(jobs) == ["Started", "Succeeded"]
     assert "Succeeded" in kubectl("describe", "bj/story").stdout
+
+
+def told(jobs: Jobs) -> list[str]:
+    return [event["reason"] for event in jobs.events("story")]
 
 
 def test_retry_with_backoff_and_limit(controller: RunningController, jobs: Jobs, tmp_path: Path) -> None:
@@ -66,16 +75,17 @@ def test_retry_with_backoff_and_limit(controller: RunningController, jobs: Jobs,
     assert (never["attempt"]["number"], never["failures"], never["attempt"]["exitCode"]) == (3, 3, 3)
     starts = [datetime.fromisoformat(a["startedAt"]) for a in (*never["history"], never["attempt"])]
     ends = [datetime.fromisoformat(a["finishedAt"]) for a in (*never["history"], never["attempt"])]
-    assert 0.4 <= (starts[1] - ends[0]).total_seconds() < 2
-    assert 0.9 <= (starts[2] - ends[1]).total_seconds() < 3
+    assert 0.4 <= (starts[1] - ends[0]).total_seconds() < BUSY_SECONDS
+    assert 0.9 <= (starts[2] - ends[1]).total_seconds() < BUSY_SECONDS
     second = jobs.finished("second", "Succeeded")["status"]
     assert (second["attempt"]["number"], second["failures"]) == (2, 1)
 
 
 def test_deadlines(controller: RunningController, jobs: Jobs) -> None:
     """2.4, 3.6: deadline ends an attempt, activeDeadline the job; neither leaves a process."""
-    jobs.shell("slow", "sleep 60 & sleep 60", deadline="1s", gracePeriod="1s")
-    jobs.shell("whole", "sleep 60", activeDeadline="2s", retry={"limit": 3})
+    jobs.shell("slow", "sleep 300 & sleep 300", deadline="1s", gracePeriod="1s")
+    # It counts from the creation, and a start takes its time: the job must have begun by then.
+    jobs.shell("whole", "sleep 300", activeDeadline="20s", retry={"limit": 3})
     jobs.create("queued", activeDeadline="2s", queue="nowhere")
     slow = jobs.finished("slow", "Failed")
     assert slow["status"]["attempt"]["reason"] == "DeadlineExceeded"
@@ -90,7 +100,8 @@ def test_deadlines(controller: RunningController, jobs: Jobs) -> None:
 def test_ttl_removes_job_and_run_directory(controller: RunningController, jobs: Jobs) -> None:
     """2.4, 7.6: an ended job goes ttlAfterFinished after its end, and its run directory with it."""
     uid = uid_of(jobs.create("brief", ttlAfterFinished="1s"))
-    jobs.finished("brief", "Succeeded")
+    # Its Event outlives it: whoever looks a moment late does not see the job itself in the end.
+    soon(lambda: "Succeeded" in [event["reason"] for event in jobs.events("brief")], "it has succeeded")
     soon(lambda: not jobs.exists("brief"), "the job is deleted")
     soon(lambda: not (controller.runs / f"{uid}.1").exists(), "its run directory is removed")
 
@@ -132,7 +143,7 @@ def test_commands_that_cannot_start(controller: RunningController, jobs: Jobs) -
     for name, (command, reason, spec) in REFUSED.items():
         status = jobs.get(name)["status"]
         assert (status["phase"], status["reason"], status["attempt"]["number"]) == ("Failed", reason, 1), status
-        assert lasted(status["attempt"]) < 5, status
+        assert lasted(status["attempt"]) < BUSY_SECONDS, status
         named = spec.get("workingDir", command[0])
         assert str(named) in status["attempt"]["message"]
     assert_quiet(controller, jobs, "missing")
@@ -151,7 +162,7 @@ def test_arguments_over_the_kernels_limit(controller: RunningController, jobs: J
     jobs.create("big", envFrom=[{"configMapRef": {"name": f"big-{n}"}} for n in range(3)], retry={"limit": 5})
     job = jobs.finished("big", "Failed")
     assert job["status"]["attempt"]["reason"] == "ArgumentListTooLong", job["status"]
-    assert job["status"]["attempt"]["number"] == 1 and lasted(job["status"]["attempt"]) < 5
+    assert job["status"]["attempt"]["number"] == 1 and lasted(job["status"]["attempt"]) < BUSY_SECONDS
     assert_quiet(controller, jobs, "big")
 
 
