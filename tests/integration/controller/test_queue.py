@@ -34,7 +34,7 @@ def head_of(jobs: Jobs, queue: str) -> list[str]:
     return [job["name"] for job in (jobs.get(queue, "jobqueues").get("status") or {}).get("head", [])]
 
 
-@pytest.mark.timeout(360)
+@pytest.mark.timeout(900)
 def test_burst_while_no_controller_runs(controller: RunningController, jobs: Jobs, tmp_path: Path) -> None:
     """2.1, 2.2: 200 jobs created at once while no controller runs start in creation order, edited ones in their place.
 
@@ -54,11 +54,13 @@ def test_burst_while_no_controller_runs(controller: RunningController, jobs: Job
     controller.start()
     soon(lambda: log.exists() and len(log.read_text().split()) >= 25, "25 ran one by one")
     jobs.patch("burst", {"concurrency": WIDE}, plural="jobqueues")
-    ended = jobs.all_finished(names, timeout=150)
+    ended = jobs.all_finished(names, timeout=500)
     order = log.read_text().split()
     assert order[:25] == created[:25]
     assert sorted(order) == sorted(created)  # each ran once
-    assert all(abs(order.index(name) - place) < 2 * WIDE for place, name in enumerate(created))
+    # By what is recorded: a shell may stand still for longer than others take that were started after it.
+    admitted = sorted(names, key=lambda name: ended[name]["status"]["attempt"]["admittedAt"])
+    assert all(abs(admitted.index(name) - place) < 2 * WIDE for place, name in enumerate(created))
     assert [ended[name]["status"]["sequence"] for name in created] == [
         int(job["metadata"]["resourceVersion"]) for job in made
     ]
@@ -67,14 +69,17 @@ def test_burst_while_no_controller_runs(controller: RunningController, jobs: Job
 def test_limits_hold_over_restarts(controller: RunningController, jobs: Jobs, tmp_path: Path) -> None:
     """2.3: with concurrency 2 never more than two run, and never fewer for long, over two SIGKILLs."""
     log = tmp_path / "spans"
-    script = f"b=$(date +%s.%N); sleep 0.7; echo $b $(date +%s.%N) >>{log}"
+    script = "b=$(date +%s.%N); until [ -e {go} ]; do sleep 0.05; done; sleep 0.7; echo $b $(date +%s.%N) >>{log}"
     jobs.queue("two", concurrency=2)
     names = [f"n{n}" for n in range(10)]
-    for name in names:
-        jobs.shell(name, script, queue="two")
-    for _ in range(2):
+    for number, name in enumerate(names):  # four of them for each SIGKILL, however late it comes
+        jobs.shell(name, script.format(go=tmp_path / f"go-{number // 4}", log=log), queue="two")
+    (tmp_path / "go-2").touch()
+    for number in range(2):
         soon(lambda: sum(is_active(job) for job in jobs.all()) == 2, "two hold a slot")
-        controller.restart()
+        controller.kill()
+        (tmp_path / f"go-{number}").touch()
+        controller.start()
     jobs.all_finished(names)
     spans = [tuple(map(float, line.split())) for line in log.read_text().splitlines()]
     assert len(spans) == len(names)
@@ -88,18 +93,25 @@ def is_active(job: dict[str, object]) -> bool:
     return attempt.get("state") in ("Starting", "Running", "Stopping")
 
 
-def test_pause_and_resume_of_a_queue(controller: RunningController, jobs: Jobs) -> None:
+def test_pause_and_resume_of_a_queue(controller: RunningController, jobs: Jobs, tmp_path: Path) -> None:
     """2.4: a paused queue starts nothing and lets run what runs; resumed it goes on."""
     jobs.queue("valve", concurrency=1)
-    jobs.shell("first", "sleep 1", queue="valve")
+    jobs.shell("first", f"until [ -e {tmp_path}/go ]; do sleep 0.1; done", queue="valve")
     jobs.running("first")
     jobs.patch("valve", {"paused": True}, plural="jobqueues")
     soon(lambda: paused(jobs) == "True", "the queue says that it is paused")
     jobs.create("second", queue="valve")
+    (tmp_path / "go").touch()
     jobs.finished("first", "Succeeded")
     jobs.phase("second", "Queued")
-    status = soon(lambda: (s := jobs.get("valve", "jobqueues")["status"])["running"] == 0 and s, "nothing runs")
-    assert status["pending"] == 1 and "attempt" not in jobs.get("second")["status"]
+
+    def counted() -> bool:
+        status = jobs.get("valve", "jobqueues")["status"]
+        assert (status["running"], status["pending"]) == (0, 1), status
+        return True
+
+    soon(counted, "nothing runs, one waits")
+    assert "attempt" not in jobs.get("second")["status"]
     jobs.patch("valve", {"paused": False}, plural="jobqueues")
     jobs.finished("second", "Succeeded")
 
@@ -137,14 +149,17 @@ def test_suspend_and_resume(controller: RunningController, jobs: Jobs, tmp_path:
     assert (done["attempt"]["number"], done.get("failures", 0)) == (2, 0)
 
 
-def test_cancel(controller: RunningController, jobs: Jobs) -> None:
+def test_cancel(controller: RunningController, jobs: Jobs, tmp_path: Path) -> None:
     """2.4, 3.6: cancel ends a queued job at once, a running one by TERM, grace and KILL; no descendant is left."""
     jobs.queue("shut", paused=True)
     jobs.create("queued", queue="shut")
-    tidy = uid_of(jobs.shell("tidy", "trap 'echo bye; exit 9' TERM; sleep 60 & wait", gracePeriod="20s"))
-    deaf = uid_of(jobs.shell("deaf", "trap '' TERM; sleep 60 & sleep 60; sleep 60", gracePeriod="1s"))
-    jobs.running("tidy")
-    jobs.running("deaf")
+    script = f"trap 'echo bye; exit 9' TERM; touch {tmp_path}/tidy; sleep 60 & wait"
+    tidy = uid_of(jobs.shell("tidy", script, gracePeriod="60s"))
+    script = f"trap '' TERM; touch {tmp_path}/deaf; sleep 60 & sleep 60; sleep 60"
+    deaf = uid_of(jobs.shell("deaf", script, gracePeriod="1s"))
+    for name in ("tidy", "deaf"):
+        jobs.running(name)
+        soon((tmp_path / name).exists, f"{name} has set its trap")
     jobs.phase("queued", "Queued")
     for name in ("queued", "tidy", "deaf"):
         jobs.patch(name, {"cancel": True})
