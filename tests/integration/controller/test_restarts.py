@@ -11,7 +11,7 @@ from controller.app import EXIT_LOCKED
 from tests.integration.controller.conftest import OtherController
 from tests.integration.controller.jobs import Jobs, uid_of
 from tests.integration.controller.running_controller import RunningController, processes_of, same_process
-from tests.integration.controller.waits import soon
+from tests.integration.controller.waits import PATIENCE, soon
 
 
 def test_running_job_is_reattached(controller: RunningController, jobs: Jobs, tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_running_job_is_reattached(controller: RunningController, jobs: Jobs, tm
     script = f"echo $$ >>{log}; n=0; until [ -e {tmp_path}/go ]; do n=$((n+1)); echo line $n; sleep 0.1; done; exit 5"
     uid = uid_of(jobs.shell("stays", script))
     jobs.running("stays")
-    recorder, command = controller.recorder(uid), controller.command(uid)
+    recorder, command = controller.recorder(uid), soon(lambda: controller.command(uid), "the command runs")
     for _ in range(2):
         controller.kill()
         grows(controller, uid)
@@ -66,7 +66,7 @@ def test_unchanged_objects_cost_no_write_after_a_restart(controller: RunningCont
     for name in ("done", "over"):
         jobs.create(name)
         jobs.finished(name)
-    jobs.shell("runs", "sleep 60", queue="full", gracePeriod="1s")
+    jobs.shell("runs", "sleep 300", queue="full", gracePeriod="1s")
     jobs.running("runs")
     jobs.create("waits", queue="full")
     jobs.phase("waits", "Queued")
@@ -150,14 +150,15 @@ def test_deleted_and_created_again(controller: RunningController, jobs: Jobs) ->
         jobs.delete("phoenix")
 
 
-def test_graceful_stop(controller: RunningController, jobs: Jobs) -> None:
+def test_graceful_stop(controller: RunningController, jobs: Jobs, tmp_path: Path) -> None:
     """7.9: SIGTERM ends the controller with 0 within the grace period; jobs go on and end with their code."""
-    uid = uid_of(jobs.shell("lives", "sleep 2.5; exit 4"))
+    uid = uid_of(jobs.shell("lives", f"until [ -e {tmp_path}/go ]; do sleep 0.1; done; exit 4"))
     jobs.running("lives")
     recorder = controller.recorder(uid)
-    assert controller.terminate(timeout=20) == 0
+    assert controller.terminate(timeout=60) == 0
     assert not (controller.home / "http.json").exists()
-    assert same_process(recorder) or controller.run(uid).exists("exit.json")
+    assert same_process(recorder)
+    (tmp_path / "go").touch()
     controller.start()
     assert jobs.finished("lives", "Failed")["status"]["attempt"]["exitCode"] == 4
 
@@ -185,25 +186,45 @@ def test_second_controller_on_the_same_state_directory(controller: RunningContro
     pid = controller.child.pid
     second = RunningController(tmp_path, Path(controller.settings["HOLDFAST_KUBECONFIG"]), home=controller.home)
     child = second.spawn()
-    assert child.wait(20) == EXIT_LOCKED
+    assert child.wait(PATIENCE) == EXIT_LOCKED
     (entry,) = [entry for entry in second.log_lines() if entry.get("reason") == "StateDirectoryLocked"]
     assert f"pid {pid}" in str(entry["error"]) and "HOLDFAST_HOME" in str(entry["error"])
-    assert controller.readyz()[0] == 200
+    soon(lambda: controller.readyz()[0] == 200, "the first one goes on")
 
 
-def test_frozen_controller_goes_on(controller: RunningController, jobs: Jobs) -> None:
+def test_frozen_controller_goes_on(controller: RunningController, jobs: Jobs, tmp_path: Path) -> None:
     """2.6: a controller that stood still (SIGSTOP) goes on with what happened meanwhile."""
-    jobs.shell("short", "sleep 0.5; exit 6")
+    uid = uid_of(jobs.shell("short", f"until [ -e {tmp_path}/go ]; do sleep 0.1; done; exit 6"))
     jobs.running("short")
-    assert controller.child is not None
-    os.kill(controller.child.pid, signal.SIGSTOP)
+    freeze(controller)
     stopped_at = time.monotonic()
-    uid = uid_of(jobs.get("short"))
+    (tmp_path / "go").touch()
     soon(lambda: controller.run(uid).exists("exit.json") and time.monotonic() - stopped_at > 2, "2 s are over")
     jobs.create("new")
-    os.kill(controller.child.pid, signal.SIGCONT)
+    thaw(controller)
     assert jobs.finished("short", "Failed")["status"]["attempt"]["exitCode"] == 6
     jobs.finished("new", "Succeeded")
+
+
+def freeze(controller: RunningController) -> None:
+    """SIGSTOP; when this returns every thread of the controller stands, not only those that did not run just then."""
+    assert controller.child is not None
+    tasks = Path(f"/proc/{controller.child.pid}/task")
+    os.kill(controller.child.pid, signal.SIGSTOP)
+    soon(lambda: all(_state(path) == "T" for path in tasks.iterdir()), "every thread of the controller stands")
+
+
+def _state(task: Path) -> str:
+    """The third field of proc_pid_stat(5); "" for a thread that ended meanwhile."""
+    try:
+        return (task / "stat").read_text().rpartition(") ")[2][0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def thaw(controller: RunningController) -> None:
+    assert controller.child is not None
+    os.kill(controller.child.pid, signal.SIGCONT)
 
 
 def test_stops_right_after_starts(other_controller: OtherController, jobs: Jobs) -> None:
