@@ -82,11 +82,13 @@ def test_order_over_two_queues(controller: RunningController, repositories: Repo
 def test_retry_gets_a_new_token(controller: RunningController, repositories: Repositories, jobs: Jobs) -> None:
     """5.4, 2.4: the lock goes back when an attempt fails; the next one stands in line with a claim of its own."""
     repositories.ready(push="Mirror")
-    script = (
-        f"echo $HOLDFAST_LOCK_TOKEN >>{repositories.directory}/tokens; case $HOLDFAST_ATTEMPT in *.1) exit 3;; esac; "
-    )
-    repositories.job("again", script + PUSH, use={"push": "Mirror"}, retry={"limit": 1, "backoff": "500ms"})
+    fails = f"case $HOLDFAST_ATTEMPT in *.1) {repositories.until('go')}; exit 3;; esac"
+    script = f"echo $HOLDFAST_LOCK_TOKEN >>{repositories.directory}/tokens; {fails}; {PUSH}"
+    repositories.job("again", script, use={"push": "Mirror"}, retry={"limit": 1, "backoff": "500ms"})
+    jobs.running("again")
     repositories.job("between", repositories.note("between"))
+    soon(lambda: repositories.lock().get("waiting"), "the other one waits")
+    repositories.let("go")
     status = jobs.finished("again", "Succeeded")["status"]
     first, second = map(int, (repositories.directory / "tokens").read_text().split())
     assert second > first + 1, "the other one was served while it backed off"
@@ -255,7 +257,7 @@ def test_a_job_that_cannot_start_holds_nobody_up(
     for n in range(4):
         repositories.job(f"job-{n}", repositories.note(f"job-{n}"))
         jobs.finished(f"job-{n}", "Succeeded")
-    assert (datetime.now(UTC) - began).total_seconds() < 20
+    assert (datetime.now(UTC) - began).total_seconds() < 100
     jobs.secret("missing", key="value")
     jobs.finished("poor", "Succeeded")
     assert repositories.notes() == [*(f"job-{n}" for n in range(4)), "poor"]

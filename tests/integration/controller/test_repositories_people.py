@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from controller.executors.process.identity import send
 from tests.integration.controller.jobs import Jobs, condition_of, uid_of
@@ -50,14 +50,16 @@ def test_people_stand_among_jobs(controller: RunningController, repositories: Re
 def test_a_lease_ends_and_is_renewed(controller: RunningController, repositories: Repositories) -> None:
     """5.4: a claim with a lease ends after its last renewal; one without holds until it is deleted."""
     repositories.ready()
-    repositories.claim("short", leaseDuration="2s")
+    # Renewed in advance: whoever renews from here may stand still for longer than the lease.
+    repositories.claim("short", leaseDuration="2s", renewTime=now(ahead=3600))
     repositories.held_by("short")
     repositories.claim("next")
-    for _ in range(3):  # renewed for longer than the lease
-        repositories.jobs.patch("short", {"renewTime": now()}, CLAIMS)
+    for ahead in (3600, 1800):
+        repositories.jobs.patch("short", {"renewTime": now(ahead)}, CLAIMS)
         before = datetime.now(UTC)
-        soon(lambda b=before: (datetime.now(UTC) - b).total_seconds() > 1.2, "a part of the lease has passed")  # type: ignore[misc]
+        soon(lambda b=before: (datetime.now(UTC) - b).total_seconds() > 3, "longer than the lease")  # type: ignore[misc]
         assert repositories.holders()[0]["claim"] == "short"
+    repositories.jobs.patch("short", {"renewTime": now()}, CLAIMS)
     repositories.held_by("next")
     gone = repositories.claim_phase("short", "Released")
     assert gone["status"]["reason"] == "Expired"
@@ -65,8 +67,9 @@ def test_a_lease_ends_and_is_renewed(controller: RunningController, repositories
     repositories.held_by("next")
 
 
-def now() -> str:
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+def now(ahead: float = 0) -> str:
+    """The moment so many seconds from now."""
+    return (datetime.now(UTC) + timedelta(seconds=ahead)).isoformat().replace("+00:00", "Z")
 
 
 def test_a_stopped_holder_keeps_the_lock(controller: RunningController, repositories: Repositories) -> None:
@@ -79,7 +82,7 @@ def test_a_stopped_holder_keeps_the_lock(controller: RunningController, reposito
     repositories.jobs.running("old")
     repositories.job("new", f"{push}; {repositories.note('new pushed')}", use=use)
     entry = repositories.held_by("old")[0]
-    command = controller.command(uid_of(old))
+    command = soon(lambda: controller.command(uid_of(old)), "the command runs")
     assert send(command, signal.SIGSTOP)
     before = datetime.now(UTC)
     soon(lambda: (datetime.now(UTC) - before).total_seconds() > 4, "four leases have passed")
@@ -145,7 +148,9 @@ def test_repository_deleted_before_the_publication(
     script = f"{PUSH}; {repositories.note('runs')}; {repositories.until('go')}"
     repositories.job("runs", script, use={"push": "Upstream"})
     soon(repositories.notes, "it has pushed")
+    repositories.job("waits", "true")
     repositories.delete(REPOSITORIES, "shop")
+    jobs.phase("waits", "Queued", reason="RepositoryNotFound")  # the controller knows of it before the command ends
     repositories.let("go")
     job = jobs.finished("runs", "Failed")
     published = condition_of(job, "Published")

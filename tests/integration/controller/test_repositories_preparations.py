@@ -16,10 +16,14 @@ def test_a_failed_preparation_is_not_for_ever(
     controller: RunningController, repositories: Repositories, jobs: Jobs
 ) -> None:
     """5.7: it fails the jobs that waited for it, in one place; a job that comes later has it tried anew."""
-    command = ["/bin/sh", "-c", f"echo ran >>{repositories.directory}/ran; [ -e {repositories.directory}/good ]"]
-    repositories.ready(prepare={"command": command, "retryLimit": 0})
+    script = (
+        f"echo ran >>{repositories.directory}/ran; {repositories.until('go')}; [ -e {repositories.directory}/good ]"
+    )
+    repositories.ready(prepare={"command": ["/bin/sh", "-c", script], "retryLimit": 0})
     for name in ("one", "two"):
         repositories.job(name, "true", use={"lock": "Shared"})
+        jobs.phase(name, "Queued", reason="Preparing")
+    repositories.let("go")
     for name in ("one", "two"):
         failed = condition_of(jobs.finished(name, "Failed"), "Failed")
         assert failed is not None and failed["reason"] == "PreparationFailed", failed
