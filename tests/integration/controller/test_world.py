@@ -32,7 +32,7 @@ def component(plane: RunningPlane, name: str) -> Identity:
 
 def served(jobs: Jobs) -> bool:
     try:
-        return jobs.http.get("/readyz", timeout=2).status_code == 200
+        return jobs.http.get("/readyz", timeout=10).status_code == 200
     except OSError:
         return False
     except Exception as error:  # noqa: BLE001  httpx's tree of transport errors
@@ -59,11 +59,12 @@ def test_api_server_stands_still(
     try:
         (tmp_path / "go").touch()
         soon(lambda: controller.run(ends).exists("exit.json"), "it ends without an API server")
-        assert controller.healthz()[0] == 200
+        soon(lambda: controller.healthz()[0] == 200, "it lives")
         size = len(controller.output(goes_on))
         soon(lambda: time.monotonic() - began > seconds, "the time is over", timeout=seconds + PATIENCE)
         assert len(controller.output(goes_on)) > size and same_process(recorder)
-        assert seconds > 60 or (controller.alive and controller.healthz()[0] == 200)
+        if seconds <= 60:
+            soon(lambda: controller.alive and controller.healthz()[0] == 200, "it still lives")
     finally:
         send(server, signal.SIGCONT)
     controller.ensure()  # after five minutes it may have ended, for `holdfast up` to start it again
@@ -83,7 +84,7 @@ def test_stop_while_the_api_server_stands_still(
     recorder, server = controller.recorder(uid), component(plane, "apiserver")
     assert send(server, signal.SIGSTOP)
     try:
-        assert controller.terminate(timeout=40) == 0
+        assert controller.terminate(timeout=90) == 0
     finally:
         send(server, signal.SIGCONT)
     assert same_process(recorder)
@@ -108,7 +109,7 @@ def test_server_killed(
     old = component(plane, name)
     assert send(old, signal.SIGKILL)
     soon(lambda: component(plane, name) != old and served(jobs), f"{name} is back")
-    jobs.all_finished([f"in-line-{n}" for n in range(6)], timeout=60)
+    jobs.all_finished([f"in-line-{n}" for n in range(6)])
     assert controller.alive and same_process(recorder)
     (tmp_path / "go").touch()
     assert jobs.finished("runs", "Failed")["status"]["attempt"]["exitCode"] == 6
@@ -192,7 +193,7 @@ def test_start_on_a_read_only_state_directory(other_controller: OtherController,
     (disk / "home").mkdir()
     remount(disk, "ro")
     one = other_controller(home=disk / "home")
-    assert one.spawn().wait(30) != 0
+    assert one.spawn().wait(PATIENCE) != 0
     said = [entry for entry in one.log_lines() if entry.get("reason") == "StateDirectory"]
     assert said and str(disk / "home") in str(said[0]["error"])
     remount(disk, "rw")
@@ -252,17 +253,17 @@ def test_clock_steps(other_controller: OtherController, jobs: Jobs, tmp_path: Pa
     script = f"echo $HOLDFAST_JOB >>{log}; until [ -e {tmp_path}/go ]; do sleep 0.1; done; exit 4"
     uid = uid_of(jobs.shell("long", script, deadline="30m"))
     jobs.running("long")
-    command = one.command(uid)
+    command = soon(lambda: one.command(uid), "the command runs")
     jobs.shell("retries", "exit 1", retry={"limit": 2, "backoff": "2s"})
-    soon(lambda: jobs.get("retries").get("status", {}).get("failures") == 1, "it failed once")
+    soon(lambda: failures(jobs, "retries") >= 1, "it failed once")
     offset.write_text(f"{step:+d}")
     jobs.finished("retries", "Failed")
     jobs.create("after-step")
     jobs.finished("after-step", "Succeeded")
-    jobs.shell("slow", "sleep 60", deadline="1s", gracePeriod="1s")
+    jobs.shell("slow", "sleep 300", deadline="1s", gracePeriod="1s")
     assert jobs.finished("slow", "Failed")["status"]["attempt"]["reason"] == "DeadlineExceeded"
     jobs.shell("retries-back", "exit 1", retry={"limit": 1, "backoff": "2s"})
-    soon(lambda: jobs.get("retries-back").get("status", {}).get("failures") == 1, "it failed once")
+    soon(lambda: failures(jobs, "retries-back") >= 1, "it failed once")
     offset.write_text("+0")
     jobs.finished("retries-back", "Failed")
     one.restart()
@@ -275,3 +276,8 @@ def test_clock_steps(other_controller: OtherController, jobs: Jobs, tmp_path: Pa
     status = jobs.finished("long", "Failed")["status"]["attempt"]
     assert (status["number"], status["exitCode"]) == (1, 4)
     assert log.read_text() == "long\n"
+
+
+def failures(jobs: Jobs, name: str) -> int:
+    """How often a job failed; whoever looks late may see more than he waited for."""
+    return int((jobs.get(name).get("status") or {}).get("failures") or 0)
