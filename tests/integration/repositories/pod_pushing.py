@@ -14,6 +14,8 @@ from tests.integration.repositories.homes import Home, git
 from tests.integration.repositories.pod_program import TOKEN, Ran, perform, place_of
 from tests.integration.repositories.servers import Web, serve
 
+STALL = 30  # seconds for which the server, which is a thread of the test, may stand still
+
 
 @dataclass
 class Pod:
@@ -28,7 +30,7 @@ class Pod:
         """As the container does that runs before the command."""
         message, url = str(place_of(self.home) / "termination-log"), f"{self.web.url}/remote.git"
         order = Checkout(
-            "job.1", str(self.checkout.parent), message, url, "http", "main", 5, self.home.upstream.head(),
+            "job.1", str(self.checkout.parent), message, url, "http", "main", STALL, self.home.upstream.head(),
             str(self.checkout), 50.0, "J", "j@x", str(self.origin), **more,
         )  # fmt: skip
         return perform(self.home, order)
@@ -37,7 +39,7 @@ class Pod:
         """As the container does that follows the command."""
         message, url = str(place_of(self.home) / "termination-log"), f"{self.web.url}/remote.git"
         order = PublishPushed(
-            "job.1", "/nowhere", message, url, "http", branch, 5, str(self.origin), token, patience, 50.0
+            "job.1", "/nowhere", message, url, "http", branch, STALL, str(self.origin), token, patience, 50.0
         )
         return perform(self.home, order, **change)
 

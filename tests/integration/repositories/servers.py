@@ -201,7 +201,7 @@ def sshd(directory: Path, address: str = "127.0.0.1") -> Iterator[Sshd]:
         )
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _free_port(address: str) -> int:

@@ -41,7 +41,7 @@ def run(
     """As the init container does."""
     place = place_of(home)
     message, target = str(place / "termination-log"), place / "shop"
-    order = Checkout("job.1", str(place), message, url, schemes, ref, 5, commit, str(target), 50.0, "J", "j@x")
+    order = Checkout("job.1", str(place), message, url, schemes, ref, 30, commit, str(target), 50.0, "J", "j@x")
     ran = perform(home, replace(order, **more), token)
     return Made(ran.code, ran.output, ran.said, target)
 

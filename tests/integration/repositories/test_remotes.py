@@ -98,7 +98,7 @@ def test_a_remote_that_hangs(home: Home, web: Web) -> None:
     web.hang = True
     began = time.monotonic()
     failed_as(home.perform(requests.clone, over_http(home, web, stall_seconds=2), "main"), Reason.REMOTE_UNREACHABLE)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50  # the server itself would end it after 60 s
 
 
 def test_a_remote_that_drips(home: Home, web: Web) -> None:
@@ -123,7 +123,8 @@ async def test_the_deadline_of_an_executor(home: Home, web: Web) -> None:
     request = requests.clone(target, over_http(home, web), "main")
     executor = ProcessExecutor(home.places.operations, "state-1", 5.0)
     attempt = AttemptId.parse(target.operation)
-    limits = Limits(deadline_seconds=4, grace_seconds=1, output_bytes=request.output_bytes)
+    # Until then it has to be looked at while it hangs.
+    limits = Limits(deadline_seconds=20, grace_seconds=1, output_bytes=request.output_bytes)
     spec = LaunchSpec(
         attempt,
         "default",
@@ -137,16 +138,20 @@ async def test_the_deadline_of_an_executor(home: Home, web: Web) -> None:
     run = RunDir.of(str(home.places.operations), target.operation)
     process = run.read_process()
     assert process is not None
-    await eventually(lambda: len(processes_left(run, process)) >= 2, what="git at work")
-    lines = b"".join(_command_line(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    assert TOKEN.encode() not in lines and b"ls-remote" in lines
+
+    def command_lines() -> bytes:
+        """Of all processes, once git asks the remote."""
+        lines = b"".join(_command_line(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+        return lines if len(processes_left(run, process)) >= 2 and b"ls-remote" in lines else b""
+
+    assert TOKEN.encode() not in await eventually(command_lines, what="git at work")
     assert TOKEN.encode() not in everything_under(home.places.home)
 
     async def over() -> bool:
         seen = await executor.observe(attempt)
         return seen.exit is not None and not seen.processes_left
 
-    await eventually(over, timeout=30, what="the end")
+    await eventually(over, timeout=90, what="the end")
     executor.close()
     assert requests.outcome(home.places, target.operation, 143) is None
     web.hang = False
@@ -173,7 +178,7 @@ def over_ssh(home: Home, server: Sshd, key: str, known_hosts: str) -> Remote:
     """The remote with credentials."""
     url = server.url(home.upstream.bare)
     data = {"sshKey": key.encode(), "knownHosts": known_hosts.encode()}
-    return Remote(url, ("ssh",), secret_environment(url, "shop-git", data), stall_seconds=10)
+    return Remote(url, ("ssh",), secret_environment(url, "shop-git", data))
 
 
 def test_ssh(home: Home, ssh: Sshd) -> None:
@@ -283,7 +288,7 @@ def test_a_slow_remote_holds_up_nobody(home: Home, web: Web) -> None:
 @pytest.fixture
 def pushed(home: Home, web: Web) -> str:
     """A job's commit on main in the mirror of a remote over HTTP."""
-    assert home.perform(requests.clone, over_http(home, web, stall_seconds=2), "main").succeeded
+    assert home.perform(requests.clone, over_http(home, web), "main").succeeded
     home.grant(1)
     workspace = home.workspace()
     commit = home.job_commit(workspace, "job")
