@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from controller.repositories import refs, requests
+from controller.repositories.operations.stale import processes_in
 from controller.repositories.places import SUSPECT
 from controller.repositories.results import Reason
+from tests.eventually import eventually_sync
 from tests.integration.repositories.homes import Home, failed_as, git, git_environment
 
 
@@ -80,7 +83,7 @@ def _many(home: Home, files: int) -> None:
         f"M 644 inline {number // 1000}/{number}\ndata {len(str(number))}\n{number}\n" for number in range(files)
     )
     argv = ["git", "fast-import", "--quiet"]
-    subprocess.run(argv, cwd=home.upstream.bare, input=made, text=True, timeout=120, check=True)
+    subprocess.run(argv, cwd=home.upstream.bare, input=made, text=True, timeout=250, check=True)
 
 
 def test_verify_beside_jobs_that_push(home: Home) -> None:
@@ -89,10 +92,13 @@ def test_verify_beside_jobs_that_push(home: Home) -> None:
     home.clone()
     home.grant(1)
     env = git_environment(HOLDFAST_LOCK_TOKEN="1")
-    with subprocess.Popen(["sh", "-c", PUSHES], cwd=home.mirror, env=env) as pushing:
-        found = [home.perform(requests.verify, "main") for _ in range(4)]
-        assert pushing.poll() is None
-        pushing.kill()
+    with subprocess.Popen(["sh", "-c", PUSHES], cwd=home.mirror, env=env, start_new_session=True) as pushing:
+        try:
+            found = [home.perform(requests.verify, "main") for _ in range(4)]
+            assert pushing.poll() is None
+        finally:
+            os.killpg(pushing.pid, signal.SIGKILL)  # the shell and its git
+    eventually_sync(lambda: not processes_in(home.mirror), what="nothing pushes any more")
     assert {result.reason for result in found} <= {Reason.SUCCEEDED, Reason.BUSY}, found
     assert home.perform(requests.verify, "main").succeeded and home.mirror.exists()
 
