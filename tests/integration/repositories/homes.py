@@ -14,7 +14,7 @@ from controller.repositories.places import Places
 from controller.repositories.requests import Remote, Request, Target
 from controller.repositories.results import Reason, Result
 
-LIMIT_SECONDS = 60
+LIMIT_SECONDS = 120  # of one git or one operation, on a busy machine
 NAMESPACE, NAME = "default", "shop"
 Made = Callable[..., Request]
 

@@ -13,7 +13,7 @@ import pytest
 from controller.repositories import fence, pushes, refs
 from controller.repositories.fence import Fence, read_fence, write_fence
 from tests.eventually import eventually_sync
-from tests.integration.repositories.homes import Home, git, git_environment
+from tests.integration.repositories.homes import LIMIT_SECONDS, Home, git, git_environment
 
 
 def test_the_largest_token_never_shrinks(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_concurrent_pushes(home: Home) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(LIMIT_SECONDS)
     heads = refs.list_refs(home.mirror, refs.HEADS)
     assert heads["main"] in commits
     assert {f"own-{number}": commits[number - 1] for number in range(1, 9)}.items() <= heads.items()
@@ -194,7 +194,7 @@ def test_a_push_that_stands_still_behind_the_check(pushing: tuple[Home, Path]) -
     )
     try:
         # The branch is locked before the hook asks for the token: only one that stands still has passed it.
-        eventually_sync(lambda: "T" in _states(push.pid), timeout=30, what="the stopped push")
+        eventually_sync(lambda: "T" in _states(push.pid), what="the stopped push")
         home.grant(2)
         assert fence.locked_refs(home.mirror) == pushes.branches_in_flight(home.mirror) == ["main"]
         second = home.workspace("second.1")
@@ -202,7 +202,7 @@ def test_a_push_that_stands_still_behind_the_check(pushing: tuple[Home, Path]) -
         assert home.push(second, "main", token=2).returncode != 0
     finally:
         os.killpg(push.pid, signal.SIGCONT)
-        push.wait(30)
+        push.wait(60)
     assert fence.locked_refs(home.mirror) == []
 
 

@@ -28,7 +28,7 @@ CALLS = ["rename,renameat,renameat2", "fsync", "mkdir,mkdirat", "vfork,clone,clo
 DELAYS = 14
 COMMAND = ["sh", "-c", "for n in 1 2 3; do echo $n >prepared.$n; sleep 0.03; done"]
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1200)
 
 
 class Case:

@@ -95,7 +95,7 @@ def test_urls_that_git_must_not_see(home: Home, url: str) -> None:
     order = Clone(target.operation, str(home.repository), str(home.places.result(target.operation)), url, "ssh", "m", 5)
     request = dataclasses.replace(requests.clone(target, home.remote, "main"))
     request = dataclasses.replace(request, argv=(*request.argv[:-1], order.to_json()))
-    home.start(request).communicate(timeout=30)
+    home.start(request).communicate(timeout=60)
     result = requests.outcome(home.places, target.operation, 1)
     assert result is not None and result.reason is Reason.URL_REFUSED
 

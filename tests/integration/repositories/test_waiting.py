@@ -15,7 +15,7 @@ import pytest
 from controller.repositories import requests
 from controller.repositories.places import LOCK, base_key
 from controller.repositories.results import Reason
-from tests.integration.repositories.homes import Home, failed_as
+from tests.integration.repositories.homes import LIMIT_SECONDS, Home, failed_as
 
 COMMIT = "a" * 40
 
@@ -56,7 +56,7 @@ def test_the_wait_ends(home: Home, ends: bool) -> None:
         child = home.start(request)
         if ends:
             threading.Timer(0.5, fcntl.flock, (fd, fcntl.LOCK_UN)).start()
-        child.communicate(timeout=50)
+        child.communicate(timeout=LIMIT_SECONDS)
     result = requests.outcome(target.places, target.operation, child.returncode)
     assert result is not None
     if ends:
