@@ -36,7 +36,7 @@ def stopped_push(mirror: Path, workspace: Path, token: int) -> Iterator[subproce
     finally:
         if push.poll() is None:
             os.killpg(push.pid, signal.SIGKILL)
-            push.wait(30)
+            push.wait(60)
 
 
 def _states(group: int) -> str:
@@ -69,7 +69,7 @@ def test_a_branch_that_a_push_has_locked(
         assert repositories.holders() == []
         repositories.wait("shop", "LockSound", "Unknown", "PushInFlight")
         os.killpg(push.pid, signal.SIGCONT if end == "it is continued" else signal.SIGKILL)
-        push.wait(30)
+        push.wait(60)
         assert repositories.held_by("next")[0]["token"] > entry["token"]
     repositories.wait("shop", "LockSound", "True", plural=REPOSITORIES)
     assert fence.locked_refs(mirror) == ([] if end == "it is continued" else ["main"])
