@@ -20,7 +20,8 @@ from controller.api.restored import RESTORED, RESUMABLE
 from tests.integration.controller.archived import COUNTS, everything, uid
 from tests.integration.controller.conftest import OtherController
 from tests.integration.controller.jobs import GROUP, MERGE, Jobs, Object, condition_of
-from tests.integration.controller.running_controller import ROOT, RunningController
+from tests.integration.controller.running_controller import ROOT, RunningController, same_process
+from tests.integration.controller.test_snapshots import journal
 from tests.integration.controller.waits import soon
 from tests.running_plane import RunningPlane
 from tests.unit.archives import archive
@@ -34,6 +35,14 @@ PLURALS = {
     "BatchJob": "batchjobs",
 }
 UNFINISHED = ("Queued", "Running", "Suspended")
+# The command as it is, but that it stands still once all jobs are created, before the status of the first of them.
+STANDS = """
+import asyncio
+from controller.cli.main import cli
+from controller.recovery.restore.run import Restore
+Restore._look_at_jobs = lambda self: asyncio.sleep(3600)
+cli()
+"""
 
 
 @dataclass(frozen=True)
@@ -43,9 +52,11 @@ class Restore:
     home: Path
     kubeconfig: Path
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, stands: bool = False) -> subprocess.Popen[str]:
+        """Begin; with `stands` it never writes the status of a job."""
         env = {**os.environ, "HOLDFAST_HOME": str(self.home), "HOLDFAST_KUBECONFIG": str(self.kubeconfig)}
-        argv = [sys.executable, "-m", "controller.cli.main", "restore", *arguments]
+        program = ["-c", STANDS] if stands else ["-m", "controller.cli.main"]
+        argv = [sys.executable, *program, "restore", *arguments]
         pipe = subprocess.PIPE
         return subprocess.Popen(argv, cwd=ROOT, env=env, stdout=pipe, stderr=pipe, text=True)
 
@@ -195,7 +206,7 @@ def test_beside_a_controller_nothing_that_finished_starts(
 
     Delivered callbacks are not sent again; the pending one is tried (and finds no Secret). Tokens only grow.
     """
-    child = restore.start(str(full))
+    child = restore.start(str(full), stands=True)
     soon(lambda: all_of(jobs, "BatchJob"), "jobs are being created")
     child.send_signal(signal.SIGKILL)
     child.communicate(timeout=30)
@@ -228,6 +239,7 @@ def pending(jobs: Jobs) -> Object:
     return next(each for each in all_of(jobs, "Callback").values() if each["status"].get("phase") != "Delivered")
 
 
+@pytest.mark.timeout(900)
 def test_resumed_they_run_in_their_old_order(
     controller: RunningController, jobs: Jobs, restore: Restore, full: Path, marker: Path
 ) -> None:
@@ -241,7 +253,7 @@ def test_resumed_they_run_in_their_old_order(
             jobs.patch(name, {"suspend": False})
     jobs.create("later", "/bin/sh", "-c", f"echo later >>{marker}", queue="line")
     jobs.http.patch(url, content='{"spec": {"paused": false}}', headers=MERGE).raise_for_status()
-    jobs.finished("later", "Succeeded", timeout=240)
+    jobs.finished("later", "Succeeded", timeout=500)
     before = archived(jobs, marker)
     waiting = [each for each in before.values() if each["status"]["phase"] in ("Queued", "Running")]
     wanted = sorted(waiting, key=lambda each: each["status"]["sequence"])
@@ -296,8 +308,7 @@ def test_snapshot_wipe_restore(
         jobs.http.delete(f"{GROUP}/{jobs.namespace}/{plural}").raise_for_status()
     Restore(controller.home, plane.kubeconfig)(status["location"])
     controller.start()
-    lines = [json.loads(line) for line in (controller.home / "audit" / "audit.jsonl").read_text().splitlines()]
-    told = [line for line in lines if line["name"] == status["archiveId"]]
+    told = [line for line in map(json.loads, journal(controller.home)) if line["name"] == status["archiveId"]]
     assert [line["event"] for line in told] == ["RestoreBegan", "RestoreEnded"] and told[1]["to"] == "Done"
     back = {name: jobs.finished(f"done-{name}", "Succeeded") for name in range(3)}
     assert all(each["status"]["attempt"]["exitCode"] == 0 for each in back.values())
@@ -323,6 +334,7 @@ def test_a_run_directory_that_is_here(
     jobs.shell("ends", f"while ! [ -e {go} ]; do sleep 0.1; done; echo ended >>{marker}")
     jobs.shell("stays", f"echo started >>{marker}; sleep 600")
     running = {name: jobs.running(name) for name in ("ends", "stays")}
+    soon(marker.exists, "the command of the other one has begun")
     jobs.make("snapshots", "Snapshot", "now", spec={})
     location = soon(lambda: _complete(jobs), "it is taken")["location"]
     controller.stop()
@@ -337,7 +349,7 @@ def test_a_run_directory_that_is_here(
     controller.start()
     jobs.patch("stays", {"suspend": False})
     jobs.phase("stays", "Queued", reason="RestoredAttemptRuns")
-    assert controller.command(running["stays"]["metadata"]["uid"])
+    assert same_process(controller.command(running["stays"]["metadata"]["uid"]))
     assert marker.read_text().split() == ["started", "ended"]
 
 

@@ -83,7 +83,7 @@ def test_the_audit_journal_goes_with_it(controller: RunningController, jobs: Job
     """7.10, 9.3: by the object's own wish; the archive gives it back as it was, and not over anything that is there."""
     jobs.create("done")
     uid = jobs.finished("done", "Succeeded")["metadata"]["uid"]
-    soon(lambda: uid in (controller.home / "audit" / "audit.jsonl").read_text(), "the journal tells of it")
+    soon(lambda: any(uid in line for line in journal(controller.home)), "the journal tells of it")
     path = Path(take(jobs, "with", includeAudit=True)["status"]["location"])
     assert "audit.jsonl" in extract_audit(path, tmp_path / "out")
     assert uid in (tmp_path / "out" / "audit.jsonl").read_text()
@@ -214,5 +214,12 @@ def told(home: Path) -> set[tuple[str, str]]:
 
 def lines_about(home: Path) -> list[Object]:
     """The lines about Snapshots in the audit journal."""
-    lines = [json.loads(line) for line in (home / "audit" / "audit.jsonl").read_text().splitlines()]
+    lines = map(json.loads, journal(home))
     return [line for line in lines if line["category"] == "snapshot"]
+
+
+def journal(home: Path) -> list[str]:
+    """The whole lines of the audit journal: it may be written just now, or not be there yet."""
+    path = home / "audit" / "audit.jsonl"
+    text = path.read_text() if path.exists() else ""
+    return text.split("\n")[:-1]
