@@ -19,7 +19,7 @@ from tests.needs import need
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE = "0.05"  # of what the committed rules have: 2 minutes become 6 s
-LIMIT = 90.0
+LIMIT = 120.0
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def scraped(other_controller: OtherController, tmp_path: Path) -> Iterator[tuple
     prometheus.stop()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_killed_controller_rings_until_it_is_back(scraped: tuple[RunningController, RunningPrometheus]) -> None:
     """9.1, 9.2: "controller down" rings after a SIGKILL, says where its runbook is, and resolves after the restart."""
     controller, prometheus = scraped
@@ -65,8 +65,14 @@ def test_a_killed_controller_rings_until_it_is_back(scraped: tuple[RunningContro
 
 def assert_the_dashboard_answers(prometheus: RunningPrometheus) -> None:
     """Prometheus takes every query of the dashboard, and most panels show something of an idle controller."""
+    # A rate needs two values of the new process.
+    soon(lambda: _answered(prometheus), "most panels show something", LIMIT)
+
+
+def _answered(prometheus: RunningPrometheus) -> bool:
     panels = json.loads((ROOT / "charts/holdfast/dashboards/holdfast.json").read_text())["panels"]
     exprs = [target["expr"] for panel in panels for target in panel.get("targets", ())]
     filled = [e.replace("$__rate_interval", "1m").replace("$job", ".+").replace("$instance", ".+") for e in exprs]
     shown = [bool(prometheus.query(expr)) for expr in filled]
     assert sum(shown) > 0.8 * len(shown), [expr for expr, some in zip(exprs, shown, strict=True) if not some]
+    return True
