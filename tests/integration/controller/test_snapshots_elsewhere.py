@@ -121,7 +121,7 @@ def test_a_store_that_is_wrong_or_away_heals(
     for number in range(12):
         jobs.finished(f"beside-{number}", "Succeeded")
     assert jobs.get("silent", SNAPSHOTS)["status"]["phase"] in ("Running", "Pending")
-    within(15, controller.terminate)
+    within(30, controller.terminate)
     assert controller.child is not None and controller.child.returncode == 0
     controller.start()
     object_store.thaw()
@@ -139,7 +139,7 @@ def test_killed_in_the_middle(other_controller: OtherController, object_store: O
     soon(lambda: (jobs.get("cut", SNAPSHOTS).get("status") or {}).get("phase") == "Running", "it has begun")
     assert controller.child is not None
     controller.child.send_signal(signal.SIGKILL)
-    controller.child.wait(10)
+    controller.child.wait(60)
     object_store.thaw()
     assert all(".tmp." in key for key in object_store.objects(bucket))
     controller.start()
