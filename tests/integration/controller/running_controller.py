@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from controller.executors.process.tree import Scope, members, signal_each
 from tests.integration.controller.waits import PATIENCE, soon
 
 ROOT = Path(__file__).resolve().parents[3]
-STOP_SECONDS = 30.0
+STOP_SECONDS = 120.0
+ANSWER_SECONDS = 20.0  # of its HTTP server: it may stand still for a moment on a busy machine
 SETTINGS = {
     "HOLDFAST_MIN_FREE_BYTES": str(1024**2),
     "HOLDFAST_MAX_RUNNING": "8",
@@ -135,6 +137,18 @@ class RunningController:
         self.child.terminate()
         return self.child.wait(timeout)
 
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """SIGSTOP meanwhile: none of its threads runs from the beginning on."""
+        assert self.child is not None
+        tasks = Path(f"/proc/{self.child.pid}/task")
+        self.child.send_signal(signal.SIGSTOP)
+        try:
+            soon(lambda: all(map(_stands, tasks.iterdir())), "all of its threads stand")
+            yield
+        finally:
+            self.child.send_signal(signal.SIGCONT)
+
     def restart(self) -> None:
         """SIGKILL, and a new one that is ready."""
         self.kill()
@@ -159,7 +173,7 @@ class RunningController:
             address = json.loads((self.home / "http.json").read_bytes())
             if self.child is None or address["pid"] != self.child.pid:
                 return 0, "http.json is of an earlier controller"
-            answer = httpx.get(address["url"] + path, timeout=5, trust_env=False)
+            answer = httpx.get(address["url"] + path, timeout=ANSWER_SECONDS, trust_env=False)
         except (OSError, ValueError, httpx.HTTPError) as error:
             return 0, str(error)
         return answer.status_code, answer.text
@@ -228,6 +242,15 @@ class RunningController:
                 if identity is not None:
                     send(identity, signal.SIGKILL)
             signal_each(members(Scope(path.name, exclude=frozenset({os.getpid()}))), signal.SIGKILL)
+
+
+def _stands(task: Path) -> bool:
+    """Whether a thread is stopped, or gone."""
+    try:
+        state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in "TtZX"
 
 
 def same_process(identity: Identity) -> bool:

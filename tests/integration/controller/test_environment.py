@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 
+from tests.integration.controller.files import command_lines, contents
 from tests.integration.controller.jobs import Jobs, condition_of, uid_of
 from tests.integration.controller.running_controller import RunningController
 from tests.integration.controller.waits import soon
@@ -14,7 +15,7 @@ SECRET = "s3cr3t-Zx81-never-to-be-seen"
 PREFIXED = "s3cr3t-Qw47-never-to-be-seen"
 
 
-def test_values_reach_the_job_and_nothing_else(controller: RunningController, jobs: Jobs) -> None:
+def test_values_reach_the_job_and_nothing_else(controller: RunningController, jobs: Jobs, tmp_path: Path) -> None:
     """3.7: env and envFrom from ConfigMap and Secret; a secret's value is in no file, log, Event, status, argv."""
     since = controller.log_size()
     jobs.config_map("settings", COLOUR="blue", **{"not-a-name": "dropped", "HOLDFAST_X": "dropped"})
@@ -28,11 +29,13 @@ def test_values_reach_the_job_and_nothing_else(controller: RunningController, jo
     sources = [{"configMapRef": {"name": "settings"}}, {"prefix": "K_", "secretRef": {"name": "keys"}}]
     script = (
         'test "$ONE" = "$K_TOKEN" || exit 1; printf %s "$ONE$K_OTHER" | sha256sum; '
-        'echo "$PLAIN|$SHADE|$COLOUR|${NONE-unset}"; sleep 1.5'
+        'echo "$PLAIN|$SHADE|$COLOUR|${NONE-unset}"; '
+        f"until [ -e {tmp_path}/go ]; do sleep 0.1; done"
     )
     uid = uid_of(jobs.shell("reader", script, env=env, envFrom=sources))
     jobs.running("reader")
-    command_lines = b"".join(path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
+    argv = command_lines()
+    (tmp_path / "go").touch()
     job = jobs.finished("reader", "Succeeded")
     import hashlib
 
@@ -45,18 +48,10 @@ def test_values_reach_the_job_and_nothing_else(controller: RunningController, jo
     )
     assert "not-a-name" in skipped[0]["message"]
     for value in (SECRET, PREFIXED):
-        assert value.encode() not in command_lines
+        assert value.encode() not in argv
         assert value not in json.dumps(job) and value not in json.dumps(jobs.events("reader"))
         assert value not in "".join(map(json.dumps, controller.log_lines(since)))
-        assert files_with(controller.home, value.encode()) == []
-
-
-def files_with(directory: Path, text: bytes) -> list[Path]:
-    found = []
-    for path in directory.rglob("*"):
-        if path.is_file() and not path.is_symlink() and text in path.read_bytes():
-            found.append(path)
-    return found
+        assert [path for path, data in contents(controller.home) if value.encode() in data] == []
 
 
 def test_missing_objects_wait_and_go_on(controller: RunningController, jobs: Jobs) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 
 from controller.api.callback_use import CallbackEvent
@@ -75,13 +72,9 @@ def test_the_name_of_a_claim(controller: RunningController, repositories: Reposi
     """5.4: the job waits for its lock with this reason, and starts when the name is free."""
     jobs = repositories.jobs
     repositories.ready()
-    assert controller.child is not None
-    os.kill(controller.child.pid, signal.SIGSTOP)  # else it may have made its own claim before the foreign one
-    try:
+    with controller.standing_still():  # else it may have made its own claim before the foreign one
         name = f"one-{uid_of(repositories.job('one', 'true'))[:8]}-1"
         repositories.claim(name, repository="elsewhere")
-    finally:
-        os.kill(controller.child.pid, signal.SIGCONT)
     waits_for_name(jobs, "one", f"RepositoryLock {name}")
     repositories.delete(CLAIMS, name)
     jobs.finished("one", "Succeeded")
