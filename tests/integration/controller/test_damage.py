@@ -53,17 +53,19 @@ def told_of_damage(jobs: Jobs, name: str, file: str) -> bool:
     return any(event["type"] == "Warning" and file in event["message"] for event in events)
 
 
-def test_damaged_and_no_end(controller: RunningController, jobs: Jobs) -> None:
+def test_damaged_and_no_end(controller: RunningController, jobs: Jobs, tmp_path: Path) -> None:
     """7.5, 3.5: without attempt.json or process.json and without an exit record nothing is proved: a person decides."""
     answers = {"attempt.json": "Fail", "process.json": "Restart"}
     names = {file: file.replace(".", "-") for file in answers}
-    uids = {file: uid_of(jobs.shell(name, "sleep 2; exit 9")) for file, name in names.items()}
+    script = f"[ -e {tmp_path}/go ] || sleep 600; exit 9"
+    uids = {file: uid_of(jobs.shell(name, script)) for file, name in names.items()}
     for file, name in names.items():
         jobs.running(name)
         uid = uids[file]
         identities = controller.supervisor(uid), controller.recorder(uid), controller.command(uid)
         Path(controller.run(uid).file(file)).write_bytes(GARBAGE["garbage"])
         assert all(send(identity, signal.SIGKILL) for identity in identities)
+    (tmp_path / "go").touch()
     for file, name in names.items():
         needs = condition_of(jobs.wait(name, "NeedsDecision"), "NeedsDecision")
         assert needs is not None and file in needs["message"] and "spec.decision" in needs["message"]
@@ -97,7 +99,7 @@ def test_damaged_exit_record(controller: RunningController, jobs: Jobs, tmp_path
 
 def test_damaged_stop_request(controller: RunningController, jobs: Jobs) -> None:
     """7.5: a stop request that cannot be read is still a request to stop; the job ends and says so."""
-    uid = uid_of(jobs.shell("asked", "sleep 120", gracePeriod="1s"))
+    uid = uid_of(jobs.shell("asked", "sleep 600", gracePeriod="1s"))
     jobs.running("asked")
     Path(controller.run(uid).file("stop.json")).write_bytes(GARBAGE["garbage"])
     job = jobs.finished("asked", "Failed")
@@ -122,5 +124,5 @@ def test_foreign_entries_of_runs_are_set_aside(controller: RunningController, jo
     soon(lambda: not (controller.runs / "stray").exists(), "the file too")
     kept = {path.name.rpartition(".")[0] for path in (controller.home / "quarantine").iterdir()}
     assert {"not an attempt", "stray"} <= kept
-    assert [entry for entry in controller.log_lines(since) if "not an attempt" in str(entry)]
-    assert controller.metric("holdfast_quarantined_files_total") >= 2
+    soon(lambda: [entry for entry in controller.log_lines(since) if "not an attempt" in str(entry)], "the log tells it")
+    soon(lambda: controller.metric("holdfast_quarantined_files_total") >= 2, "they are counted")

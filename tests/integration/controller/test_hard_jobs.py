@@ -32,8 +32,8 @@ def test_output_is_kept_as_it_was_written(controller: RunningController, jobs: J
 
 def test_job_that_kills_its_group(controller: RunningController, jobs: Jobs) -> None:
     """Faults: `kill -9 0` hits the command and what it started, never its recorder: 137 is recorded."""
-    jobs.shell("suicide", "sleep 60 & sleep 60 & kill -9 0; sleep 60")
-    jobs.shell("termed", "sleep 60 & kill -TERM 0; sleep 60")
+    jobs.shell("suicide", "sleep 600 & sleep 600 & kill -9 0; sleep 600")
+    jobs.shell("termed", "sleep 600 & kill -TERM 0; sleep 600")
     job = jobs.finished("suicide", "Failed")
     assert job["status"]["attempt"]["exitCode"] == 137
     assert processes_of(uid_of(job)) == []
@@ -42,9 +42,9 @@ def test_job_that_kills_its_group(controller: RunningController, jobs: Jobs) -> 
 
 def test_no_descendant_is_left(controller: RunningController, jobs: Jobs) -> None:
     """3.6: 200 descendants that ignore TERM, and a daemon in a session of its own, are gone after a cancel."""
-    crowd = uid_of(jobs.shell("crowd", f"trap '' TERM; {'sleep 120 & ' * 200} wait", gracePeriod="1s"))
-    daemon = "(trap '' TERM; setsid sh -c 'sleep 120 & sleep 120' </dev/null >/dev/null 2>&1 &)"
-    escaped = uid_of(jobs.shell("escaped", f"{daemon}; sleep 120", gracePeriod="1s"))
+    crowd = uid_of(jobs.shell("crowd", f"trap '' TERM; {'sleep 6000 & ' * 200} wait", gracePeriod="1s"))
+    daemon = "(trap '' TERM; setsid sh -c 'sleep 6000 & sleep 6000' </dev/null >/dev/null 2>&1 &)"
+    escaped = uid_of(jobs.shell("escaped", f"{daemon}; sleep 6000", gracePeriod="1s"))
     jobs.running("crowd")
     jobs.running("escaped")
     soon(lambda: len(processes_of(crowd)) > 200, "all 200 run")
@@ -62,7 +62,7 @@ def test_what_an_ended_command_leaves_is_ended(controller: RunningController, jo
     The attempt's processes are ended before its end is recorded.
     """
     jobs.queue("one", concurrency=1)
-    script = "(setsid sh -c 'trap \"\" TERM; sleep 120' </dev/null >/dev/null 2>&1 &); exit 5"
+    script = "(setsid sh -c 'trap \"\" TERM; sleep 6000' </dev/null >/dev/null 2>&1 &); exit 5"
     uid = uid_of(jobs.shell("leaver", script, queue="one", gracePeriod="1s"))
     jobs.shell("next", f"grep -zqs '^HOLDFAST_ATTEMPT={uid}.1$' /proc/[0-9]*/environ && exit 1; exit 0", queue="one")
     job = jobs.finished("leaver", "Failed")
@@ -89,14 +89,14 @@ def test_much_output(controller: RunningController, jobs: Jobs) -> None:
 def test_a_gigabyte_of_output(controller: RunningController, jobs: Jobs) -> None:
     """Faults: a job that prints 1 GB ends as Succeeded with all of it."""
     jobs.shell("huge", "head -c 1000M /dev/zero", limits={"outputBytes": "2Gi"})
-    huge = jobs.finished("huge", "Succeeded", timeout=100)
+    huge = jobs.finished("huge", "Succeeded", timeout=200)
     assert huge["status"]["output"]["bytes"] == 1000 * MEGABYTE
     jobs.delete("huge")
 
 
 def test_memory_and_file_limits(controller: RunningController, jobs: Jobs) -> None:
     """3.7: more memory than limits.memory ends the attempt with MemoryLimit; openFiles is the command's limit."""
-    eater = "import time\nx = bytearray(200 * 1024 * 1024)\ntime.sleep(60)"
+    eater = "import time\nx = bytearray(200 * 1024 * 1024)\ntime.sleep(600)"
     jobs.create("eater", "python3", "-c", eater, limits={"memory": "100Mi"})
     uid = uid_of(jobs.shell("files", "ulimit -n", limits={"openFiles": 77}))
     eaten = jobs.finished("eater", "Failed")

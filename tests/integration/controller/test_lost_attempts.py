@@ -71,7 +71,7 @@ def test_lost_attempts(controller: RunningController, jobs: Jobs, tmp_path: Path
 
     A loss is no failure: retry.limit is not touched.
     """
-    script = f"[ -e {tmp_path}/go ] && exit 0; sleep 120"
+    script = f"[ -e {tmp_path}/go ] && exit 0; sleep 600"
     specs = {"again": "Restart", "fails": "Fail", "asks": "Manual", "gives-up": "Manual"}
     uids = {name: uid_of(jobs.shell(name, script, onLost=policy)) for name, policy in specs.items()}
     for name in specs:
@@ -103,7 +103,7 @@ def test_lost_attempts(controller: RunningController, jobs: Jobs, tmp_path: Path
 
 def test_loss_limit(controller: RunningController, jobs: Jobs) -> None:
     """3.5: after lossLimit lost attempts the job fails and says why."""
-    uid = uid_of(jobs.shell("unlucky", "sleep 120", lossLimit=1))
+    uid = uid_of(jobs.shell("unlucky", "sleep 600", lossLimit=1))
     for number in (1, 2):
         soon(lambda n=number: jobs.running("unlucky")["status"]["attempt"]["number"] == n, "it runs")  # type: ignore[misc]
         controller.lose(uid, number)
