@@ -28,9 +28,10 @@ def older(plane: RunningPlane, plane_http: httpx.Client) -> Iterator[Callable[[]
         return "phases" in schemas[REPORT]["properties"]["status"]["properties"]
 
     def take_away() -> None:
-        crd = plane_http.get(CRD).raise_for_status().json()
-        del crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]["phases"]
-        plane_http.put(CRD, content=json.dumps(crd), headers={"Content-Type": "application/json"}).raise_for_status()
+        field = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/phases"
+        patch = json.dumps([{"op": "remove", "path": field}])
+        headers = {"Content-Type": "application/json-patch+json"}
+        plane_http.patch(CRD, content=patch, headers=headers).raise_for_status()
         soon(lambda: not published(), "the older schema is published")
 
     yield take_away
