@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,19 @@ def test_a_restart_is_told(other_controller: OtherController, jobs: Jobs) -> Non
     assert audit(controller, "--job", f"{jobs.namespace}/a")
 
 
+def run_until(jobs: Jobs, enough: Callable[[], bool]) -> list[str]:
+    """Run jobs, 30 at a time, until it is enough: many lines that are written at once are one segment only."""
+    names: list[str] = []
+    while not enough():
+        assert len(names) < 300, "it is not enough yet"
+        some = [f"job-{number:03d}" for number in range(len(names), len(names) + 30)]
+        for name in some:
+            jobs.create(name)
+        jobs.all_finished(some)
+        names += some
+    return names
+
+
 def test_following_over_rotations(other_controller: OtherController, jobs: Jobs, tmp_path: Path) -> None:
     """9.3: the command follows while segments are set aside and compressed; every line once, in order."""
     controller = other_controller({"HOLDFAST_AUDIT_SEGMENT_BYTES": "4096"})
@@ -117,11 +131,7 @@ def test_following_over_rotations(other_controller: OtherController, jobs: Jobs,
     shown = tmp_path / "shown"
     with shown.open("wb") as output, subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output) as child:
         try:
-            names = [f"job-{number:02d}" for number in range(30)]
-            for name in names:
-                jobs.create(name)
-            jobs.all_finished(names)
-            soon(lambda: len(list((controller.home / "audit").glob("*.zst"))) >= 2, "two segments are compressed")
+            names = run_until(jobs, lambda: len(list((controller.home / "audit").glob("*.zst"))) >= 2)
             assert controller.terminate() == 0
             written = [json.dumps(entry, separators=(",", ":")) for entry in audit(controller)]
             soon(lambda: len(shown.read_bytes().splitlines()) >= len(written), "as many lines are shown")
