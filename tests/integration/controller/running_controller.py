@@ -28,7 +28,7 @@ from tests.integration.controller.waits import PATIENCE, soon
 
 ROOT = Path(__file__).resolve().parents[3]
 STOP_SECONDS = 120.0
-ANSWER_SECONDS = 20.0  # of its HTTP server: it may stand still for a moment on a busy machine
+ANSWER_SECONDS = 60.0  # of its HTTP server: it may stand still for a moment on a busy machine
 SETTINGS = {
     "HOLDFAST_MIN_FREE_BYTES": str(1024**2),
     "HOLDFAST_MAX_RUNNING": "8",
@@ -204,22 +204,20 @@ class RunningController:
 
     def recorder(self, uid: str, number: int = 1) -> Identity:
         """Identity of the recorder of a started attempt."""
-        process = self.run(uid, number).read_process()
-        assert process is not None, "not started"
-        return process.recorder
+        return soon(self.run(uid, number).read_process, "it is started").recorder
 
     def supervisor(self, uid: str, number: int = 1) -> Identity:
-        found = self.run(uid, number).read_supervisor()
-        assert found is not None, "no supervisor has signed"
-        return found
+        return soon(self.run(uid, number).read_supervisor, "a supervisor has signed")
 
     def command(self, uid: str, number: int = 1) -> Identity:
-        """Identity of the command itself."""
+        """Identity of the command itself, which may be recorded after Running is."""
         run = self.run(uid, number)
-        process = run.read_process()
-        found = run.read_command(process) if process else None
-        assert found is not None, "the command does not run yet"
-        return found
+
+        def look() -> Identity | None:
+            process = run.read_process()
+            return run.read_command(process) if process else None
+
+        return soon(look, "the command runs")
 
     def lose(self, uid: str, number: int = 1) -> None:
         """SIGKILL supervisor and recorder of an attempt, the supervisor first: it would reap the command."""
