@@ -51,7 +51,7 @@ class PodSubject:
     place: Path
     git: Callable[[], tuple[str, str]] | None = None
     remove_pods: bool = True
-    limit: float = 60.0
+    limit: float = 120.0
     woken: list[AttemptId] = field(default_factory=list)
     owners: dict[str, tuple[str, str]] = field(default_factory=dict)
     made: list[_Instance] = field(default_factory=list)

@@ -57,7 +57,7 @@ class Subject(Protocol):
 class ProcessSubject:
     """Attempts as processes of this host."""
 
-    limit = 30.0
+    limit = 120.0
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
