@@ -14,10 +14,14 @@ from typing import Any
 
 import pytest
 
+from controller.executors.process.identity import of_pid
+from controller.local import records
+from controller.local.home import Home
 from controller.local.status import look
+from tests.eventually import eventually_sync
 from tests.running_plane import find_binaries, make_directory
 
-COMMAND_SECONDS = 150.0
+COMMAND_SECONDS = 270.0  # more than a detached `up` may take by its own limit
 
 
 class UserHome:
@@ -56,13 +60,25 @@ class UserHome:
         status = self.status()
         return {"up": status["up"]["pid"], **{name: found["pid"] for name, found in status["components"].items()}}
 
+    def recorded(self, name: str) -> records.State | None:
+        """State by the record alone, without asking the server: quick enough to see states that pass."""
+        record = records.read(Home.at(self.path).record(name))
+        return None if record is None else record.state
+
+    def wait_running(self) -> None:
+        """Until a look finds all of it ready: one at a server that is busy may find it unready for a moment."""
+        eventually_sync(lambda: asyncio.run(look(self.path)).all_running, 120, "everything runs")
+
     def kill(self, *names: str) -> None:
-        """SIGKILL the components, all after one look."""
+        """SIGKILL the components, all after one look, and wait until they are gone: what comes next is to find them so.
+
+        Of those that `up` starts again at once it is the killed process that is gone.
+        """
         pids = self.pids()
-        for name in names or tuple(pids):
-            pid = pids[name]
-            if pid is not None:
-                os.kill(pid, signal.SIGKILL)
+        killed = [pid for name in names or tuple(pids) if (pid := pids[name]) is not None]
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        eventually_sync(lambda: not any(map(runs, killed)), 60, "the killed ones are gone")
 
     def kubectl(self, *arguments: str, input: str | None = None, check: bool = True) -> str:
         done = subprocess.run(
@@ -102,4 +118,10 @@ def home(make_home: Callable[[], UserHome]) -> UserHome:
     """One home that is up with its controller when the module's first test begins."""
     made = make_home()
     made.up("--concurrency", "3")
+    made.wait_running()  # the controller manager is not waited for by `up`
     return made
+
+
+def runs(pid: int | None) -> bool:
+    """Whether the process runs; a zombie that nobody has reaped does not."""
+    return pid is not None and of_pid(pid) is not None
