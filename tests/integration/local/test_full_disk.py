@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.eventually import eventually
 from tests.running_plane import find_binaries
 
 MIB = 1024**2
+PATIENCE = 120.0  # seconds, for a busy machine
 
 
 @pytest.fixture
@@ -38,16 +40,17 @@ async def test_etcd_comes_back_with_the_reserve(disk: Path, monkeypatch: pytest.
         write_until_full(filler)
         port = running.record("apiserver").port
         base = f"https://127.0.0.1:{port}/api/v1/namespaces/default/configmaps"
-        async with httpx.AsyncClient(verify=tls_context(running.home), timeout=20, trust_env=False) as http:
+        async with httpx.AsyncClient(verify=tls_context(running.home), timeout=60, trust_env=False) as http:
             number = 0
             while ballast.exists():
-                number += 1
                 assert number < 200, "etcd never ran out of space"
-                await create(http, base, number)
-            assert any("the reserve of 96 MiB was freed" in message for message in said)
-            await eventually(lambda: create(http, base, 1000), 60, "the API server takes writes again")
+                # What is refused takes no space: then etcd has ended, and it is a matter of time until that is seen.
+                number += 1 if await create(http, base, number) else 0
+                await asyncio.sleep(0.01)
+            await eventually(lambda: any("the reserve of 96 MiB was freed" in message for message in said), PATIENCE)
+            await eventually(lambda: create(http, base, 1000), PATIENCE, "the API server takes writes again")
             filler.unlink()
-            await eventually(ballast.exists, 20, "the reserve is there again")
+            await eventually(ballast.exists, PATIENCE, "the reserve is there again")
 
 
 async def test_housekeeping_outlives_a_full_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,17 +60,17 @@ async def test_housekeeping_outlives_a_full_disk(disk: Path, monkeypatch: pytest
     async with plane.Plane(disk / "home", find_binaries(print), ballast_bytes=0, say=said.append) as running:
         log = running.home.log("etcd")
         kept = log.with_name("etcd.log.1")
-        assert await running.wait_ready("controller-manager", 60) is None
+        assert await running.wait_ready("controller-manager", PATIENCE) is None
         filler = disk / "filler"
         write_until_full(filler, but=40 * MIB)
         grow(log)
-        await eventually(lambda: logs.size(log) < MIB, 20, "the log is cut")
+        await eventually(lambda: logs.size(log) < MIB, PATIENCE, "the log is cut")
         assert not kept.exists()
         (told,) = [message for message in said if "bounding the log of etcd failed" in message]
         assert "No space left on device" in told
         filler.unlink()
         grow(log)
-        await eventually(lambda: logs.size(log) < MIB, 20, "the log is cut again")
+        await eventually(lambda: logs.size(log) < MIB, PATIENCE, "the log is cut again")
         assert kept.stat().st_size > logs.MAX_BYTES
         running.check()
 

@@ -19,6 +19,7 @@ from tests.eventually import eventually, eventually_sync
 from tests.running_plane import find_binaries
 
 NAMES = ("etcd", "apiserver", "controller-manager")
+PATIENCE = 120.0  # seconds, for a busy machine
 
 
 def test_an_event_loop_that_is_torn_down_leaves_no_server(tmp_path: Path) -> None:
@@ -27,7 +28,7 @@ def test_an_event_loop_that_is_torn_down_leaves_no_server(tmp_path: Path) -> Non
 
     async def life() -> None:
         async with Plane(tmp_path / "home", find_binaries(print), fsync=False, ballast_bytes=0) as plane:
-            assert await plane.wait_ready("controller-manager", 60) is None
+            assert await plane.wait_ready("controller-manager", PATIENCE) is None
             pids.extend(pid for name in NAMES if (pid := plane.pid(name)) is not None)
             asyncio.get_running_loop().call_soon(tear_down)
             await asyncio.Event().wait()
@@ -48,22 +49,24 @@ async def test_certificates_are_renewed_after_what_kept_them_from_it(
     monkeypatch.setattr(plane, "HOUSEKEEPING_SECONDS", 0.2)
     said: list[str] = []
     async with Plane(tmp_path / "home", find_binaries(print), fsync=False, ballast_bytes=0, say=said.append) as running:
-        assert await running.wait_ready("controller-manager", 60) is None
+        assert await running.wait_ready("controller-manager", PATIENCE) is None
         before = running.pid("apiserver")
         key = running.home.key("admin")
         key.unlink()
         key.mkdir()
-        await eventually(lambda: any("renewing certificates failed" in message for message in said), 20)
+        await eventually(lambda: any("renewing certificates failed" in message for message in said), PATIENCE)
         # Two rounds later, by what the chore before it does in each of them.
         log = running.home.log("etcd")
         for _ in range(2):
             os.truncate(log, logs.MAX_BYTES + 1)
-            await eventually(lambda: logs.size(log) < logs.MAX_BYTES, 20, "a round of housekeeping")
+            await eventually(lambda: logs.size(log) < logs.MAX_BYTES, PATIENCE, "a round of housekeeping")
         assert len([message for message in said if "renewing certificates" in message]) == 1
         key.rmdir()
-        await eventually(lambda: "renewed certificates: admin" in said, 20)
-        await eventually(lambda: running.pid("apiserver") not in (None, before), 60, "it serves with the new ones")
-        assert await running.wait_ready("apiserver", 60) is None
+        await eventually(lambda: "renewed certificates: admin" in said, PATIENCE)
+        await eventually(
+            lambda: running.pid("apiserver") not in (None, before), PATIENCE, "it serves with the new ones"
+        )
+        assert await running.wait_ready("apiserver", PATIENCE) is None
 
 
 async def test_a_new_port_reaches_the_kubeconfigs_however_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +74,7 @@ async def test_a_new_port_reaches_the_kubeconfigs_however_late(tmp_path: Path, m
     monkeypatch.setattr(plane, "HOUSEKEEPING_SECONDS", 0.2)
     said: list[str] = []
     async with Plane(tmp_path / "home", find_binaries(print), fsync=False, ballast_bytes=0, say=said.append) as running:
-        assert await running.wait_ready("controller-manager", 60) is None
+        assert await running.wait_ready("controller-manager", PATIENCE) is None
         port, pid = running.record("apiserver").port, running.pid("apiserver")
         assert port is not None and pid is not None
         running.kubeconfig.unlink()
@@ -80,15 +83,15 @@ async def test_a_new_port_reaches_the_kubeconfigs_however_late(tmp_path: Path, m
             stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             os.kill(pid, signal.SIGKILL)
             # Without giving the event loop a turn: the supervision must find the port taken.
-            eventually_sync(lambda: of_pid(pid) is None, 10)
+            eventually_sync(lambda: of_pid(pid) is None, 60)
             stranger.bind(("127.0.0.1", port))
             stranger.listen()
-            await eventually(lambda: any("writing the kubeconfigs failed" in message for message in said), 20)
-        assert running.record("apiserver").port != port
+            await eventually(lambda: any("writing the kubeconfigs failed" in message for message in said), PATIENCE)
+        await eventually(lambda: running.record("apiserver").port != port, PATIENCE, "it is started with the new one")
         running.kubeconfig.rmdir()
-        await eventually(running.kubeconfig.exists, 20)
+        await eventually(running.kubeconfig.exists, PATIENCE)
         assert f":{running.record('apiserver').port}" in running.kubeconfig.read_text()
-        assert await running.wait_ready("apiserver", 60) is None
+        assert await running.wait_ready("apiserver", PATIENCE) is None
 
 
 def test_up_ends_with_an_error_where_a_server_is_looked_after_no_more(
@@ -107,12 +110,12 @@ def test_up_ends_with_an_error_where_a_server_is_looked_after_no_more(
 
     async def life() -> None:
         living = asyncio.create_task(up._Up(options, home, find_binaries(print), print).run())
-        await eventually(is_up, 60)
+        await eventually(is_up, PATIENCE)
         found = [records.read(home.record(name)) for name in NAMES]
         pids.extend(each.process.pid for each in found if each is not None and each.process is not None)
         (supervising,) = [task for task in asyncio.all_tasks() if task.get_name() == "supervise controller-manager"]
         supervising.cancel()
-        await asyncio.wait_for(living, 60)
+        await asyncio.wait_for(living, PATIENCE)
 
     with pytest.raises(Transient, match="nobody looks after controller-manager"):
         asyncio.run(life())
