@@ -13,17 +13,19 @@ class Cable:
     def __init__(self, target: tuple[str, int]) -> None:
         self._target = target
         self._open: list[socket.socket] = []
+        self._turn = threading.Lock()  # so that a connection that is just being made is cut, too
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._serve()
 
     def cut(self) -> None:
         """Refuse new connections, drop those that are there."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for end in self._open:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        with self._turn:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            for end in self._open:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
     def mend(self) -> None:
         """Listen again on the same port."""
@@ -39,8 +41,12 @@ class Cable:
                 near, _ = listener.accept()
             except OSError:
                 return  # cut
-            far = socket.create_connection(self._target)
-            self._open += [near, far]
+            with self._turn:
+                if listener.fileno() < 0:
+                    near.close()  # cut meanwhile
+                    return
+                far = socket.create_connection(self._target)
+                self._open += [near, far]
             for source, sink in ((near, far), (far, near)):
                 threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
 

@@ -21,7 +21,7 @@ from controller.executors.process.rundir import RunDir, build
 JOBS = "/apis/holdfast.dev/v1alpha1/namespaces/{}/batchjobs"
 QUEUES = "/apis/holdfast.dev/v1alpha1/namespaces/{}/jobqueues"
 NOW = "2026-11-20T12:00:00Z"
-LIMIT = 60.0
+LIMIT = 120.0
 
 
 @dataclass(frozen=True)

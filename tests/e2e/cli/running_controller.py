@@ -12,7 +12,7 @@ import httpx
 
 from tests.eventually import eventually_sync
 
-LIMIT = 60.0
+LIMIT = 120.0
 MAX_RUNNING = 64  # jobs of other tests on the same API server may hold slots
 
 
@@ -40,7 +40,11 @@ class RunningController:
                 stderr=log,
                 start_new_session=True,
             )
-        eventually_sync(self._ready, LIMIT)
+        try:
+            eventually_sync(self._ready, LIMIT)
+        except BaseException:
+            self.kill()  # who could not start it does not stop it
+            raise
 
     def _ready(self) -> bool:
         assert self._process is not None
@@ -49,7 +53,7 @@ class RunningController:
             raise RuntimeError(f"the controller ended: {log.read_text()[-4000:]}")
         try:
             url = json.loads((self.home / "http.json").read_text())["url"]
-            return httpx.get(f"{url}/readyz", timeout=2, trust_env=False).is_success
+            return httpx.get(f"{url}/readyz", timeout=10, trust_env=False).is_success
         except (FileNotFoundError, ValueError, httpx.HTTPError):
             return False
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.e2e.cli.holdfast_command import Holdfast, Jobs, one_line
 from tests.running_plane import RunningPlane
 
 START_SECONDS = 0.5  # a person notices more
+PYTHONS = 18  # bare starts of Python: the same on a machine that is slower
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def complete(holdfast: Holdfast, words: str) -> list[str]:
         },
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=True,
     )
     assert done.stderr == ""
@@ -178,22 +180,26 @@ def test_completion_of_commands_jobs_and_queues(holdfast: Holdfast, jobs: Jobs, 
 
 
 def test_logs_starts_at_once(holdfast: Holdfast) -> None:
-    """Issue item 7: CPU seconds, the best of three: a busy machine does not decide."""
-    best = float("inf")
-    for _ in range(3):
-        process = holdfast.start("logs", "nope")
-        assert process.stdout is not None and process.stderr is not None
-        with process.stdout, process.stderr:
-            assert process.stdout.read() == b""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        best = min(best, usage.ru_utime + usage.ru_stime)
-    assert best < START_SECONDS
+    """Issue item 7: CPU seconds, the best of three: neither a busy machine nor a slow one decides."""
+    bare = min(cpu_seconds(subprocess.Popen([sys.executable, "-c", ""], stdout=PIPE, stderr=PIPE)) for _ in range(3))
+    best = min(cpu_seconds(holdfast.start("logs", "nope")) for _ in range(3))
+    assert best < max(START_SECONDS, PYTHONS * bare)
+
+
+def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
+    """Of a process that prints nothing to its stdout, once it has ended."""
+    assert process.stdout is not None and process.stderr is not None
+    with process.stdout, process.stderr:
+        assert process.stdout.read() == b""
+        process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_utime + usage.ru_stime
 
 
 def test_no_slow_import_on_the_way_to_logs() -> None:
     """Issue item 7: what costs more than 0.1 s each."""
     program = "import sys, controller.cli.logs; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     slow = {"pydantic", "pydantic_settings", "kubernetes", "httpx", "rich", "kopf", "aiohttp", "yaml"}
     assert slow & set(done.stdout.split()) == set()

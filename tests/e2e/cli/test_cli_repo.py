@@ -31,7 +31,7 @@ def test_the_list(holdfast: Holdfast, repositories: Repositories) -> None:
     repositories.make("docs")
     repositories.make("shop")
     repositories.status("docs", conditions=[condition("Ready", "BranchNotFound")])
-    refreshed = (datetime.now(UTC) - timedelta(minutes=3)).isoformat()
+    refreshed = (datetime.now(UTC) - timedelta(hours=72)).isoformat()
     failing = [
         condition("Ready", "MirrorReady"),
         condition("Failing", "RemoteUnreachable"),
@@ -50,7 +50,7 @@ def test_the_list(holdfast: Holdfast, repositories: Repositories) -> None:
     assert header.split() == ["NAME", "PHASE", "COMMIT", "HOLDER", "REFRESHED", "OK%", "SIZE", "ALERTS"]
     assert docs.split() == ["docs", "Ready", "BranchNotFound"]
     assert shop.split() == [
-        *("shop", "Ready", "1234567890ab", "anna", "3m", "ago", "50", "3.0", "MiB"),
+        *("shop", "Ready", "1234567890ab", "anna", "3d", "ago", "50", "3.0", "MiB"),
         *("Failing", "(RemoteUnreachable)"),
     ]
     assert holdfast.namespace in holdfast("repo", "-A").stdout

@@ -35,7 +35,7 @@ def test_take_list_and_restore(
     holdfast("run", "--name", "nightly", "--", "sleep", "1000")
     holdfast("suspend", "nightly")
     # An archive is of the whole cluster: what is in a namespace that other tests are just deleting cannot come back.
-    eventually_sync(lambda: not ending(plane_http), 60.0, "namespaces of other tests are gone")
+    eventually_sync(lambda: not ending(plane_http), 180.0, "namespaces of other tests are gone")
     location = holdfast("snapshot", "mine", "--to", str(tmp_path / "backup"), "--wait").stdout.strip()
     assert Path(location).parent == tmp_path / "backup" and Path(location).is_file()
     listed = holdfast("snapshots").stdout

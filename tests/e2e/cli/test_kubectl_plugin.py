@@ -34,7 +34,7 @@ class Plugin:
             check=False,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
 
 
