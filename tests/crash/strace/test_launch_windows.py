@@ -32,11 +32,12 @@ from controller.executors.process.executor import ProcessExecutor
 from controller.executors.process.identity import Stat, send
 from controller.executors.process.rundir import RunDir, is_locked
 from controller.executors.process.tree import has_marker, scan, signal_each
+from controller.files import journal
 from tests.eventually import eventually
 
 OVER = (Evidence.ENDED, Evidence.GONE, Evidence.NEVER_STARTED)
 AT_ONCE = 4
-RUN_LIMIT_SECONDS = 60
+RUN_LIMIT_SECONDS = 120
 FORKS = "clone,clone3,fork,vfork"
 RENAMES = "rename,renameat,renameat2"
 LAUNCH_CALLS = [
@@ -56,7 +57,7 @@ CHILDREN_ONLY = ("execve", "dup2")  # a supervisor does not call these after its
 WINDOWS = [(calls, tree) for calls in LAUNCH_CALLS for tree in (False, True) if tree or calls not in CHILDREN_ONLY]
 ATTACH_CALLS = ["fsync", "write", "flock", "poll", "pidfd_open", "rmdir"]
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(autouse=True)
@@ -80,15 +81,24 @@ class Scenario:
     place: Path
     executor: ProcessExecutor
 
-    def spec(self, name: str, seconds: float) -> LaunchSpec:
-        """An attempt whose command counts itself, waits and exits with 7."""
-        script = f"echo ran >>{self.place}/{name}.ran; sleep {seconds:g}; exit 7"
+    def spec(self, name: str, seconds: float, *, gated: bool = False) -> LaunchSpec:
+        """An attempt whose command counts itself, waits (where `gated`, to be let go first) and exits with 7."""
+        wait = f"until [ -e {self.place}/{name}.go ]; do sleep 0.1; done; " if gated else ""
+        script = f"echo ran >>{self.place}/{name}.ran; {wait}sleep {seconds:g}; exit 7"
         return LaunchSpec(AttemptId(name, 1), "default", name, ["/bin/sh", "-c", script])
 
     def runs(self, spec: LaunchSpec) -> int:
         """How often the command ran."""
         path = self.place / f"{spec.job}.ran"
         return path.read_text().count("ran\n") if path.exists() else 0
+
+    def let_go(self, spec: LaunchSpec) -> None:
+        """Of a gated one."""
+        (self.place / f"{spec.job}.go").touch()
+
+    def attached(self, spec: LaunchSpec) -> bool:
+        """Whether another supervisor has taken it over."""
+        return journal.read(self.run(spec).journal).last("Attached") is not None
 
     def run(self, spec: LaunchSpec) -> RunDir:
         """Its run directory."""
@@ -195,12 +205,15 @@ async def test_attach(scenario: Scenario, calls: str) -> None:
     """3.3, 3.4: a kill at any call of a supervisor that takes over loses no exit code."""
 
     async def one(k: int) -> bool:
-        spec = scenario.spec(f"attach-{k}", 2.0)  # it runs on while another one takes over, also on a busy machine
+        spec = scenario.spec(f"attach-{k}", 1.0, gated=True)
         await scenario.executor.launch(spec)
         identity = scenario.run(spec).read_supervisor()
         assert identity is not None and send(identity, signal.SIGKILL)
         await eventually(lambda: not is_locked(scenario.run(spec).file("lock")), what="the supervisor's end")
-        killed = await scenario.supervise(spec, calls, k, attach=True)
+        supervising = asyncio.create_task(scenario.supervise(spec, calls, k, attach=True))
+        await eventually(lambda: supervising.done() or scenario.attached(spec), RUN_LIMIT_SECONDS, "it is taken over")
+        scenario.let_go(spec)  # not sooner: who takes over an attempt that is over does less
+        killed = await supervising
         seen = await scenario.settle(spec, again=True)
         assert seen.exit is not None and seen.exit.code == 7, f"{calls} {k}: {seen}"
         await scenario.check(spec, seen)
