@@ -27,16 +27,19 @@ exit $code
 # The command proper; `starts` is the number of executions before this one.
 QUICK = "sleep 0.1"
 SEVEN = "sleep 0.05; (exit 7)"
-LONG = "sleep 300"  # ended by what is done to it, also where the API server is away for a minute
+LONG = "sleep 1200"  # ended by what is done to it, also where the API server is away for a minute
+# Long enough for the command to say that it has begun: that is counted.
+DEADLINE = "4s"
 FIRST_FAILS = 'sleep 0.05; [ "$starts" -gt 0 ]'
 NUMBER = "${HOLDFAST_ATTEMPT##*.}"
 # The first execution leaves its number as a checkpoint before it is seen to start, and is long; the next one has to be
 # told of it and find it.
 CHECKPOINT = f'[ "$starts" -gt 0 ] || echo "{NUMBER}" >"$HOLDFAST_CHECKPOINT_DIR/number"'
 FIRST_IS_RESUMED = (
-    '[ "$starts" -gt 0 ] || sleep 300; [ "$(cat "$HOLDFAST_CHECKPOINT_DIR/number")" = "${HOLDFAST_RESUMED_FROM-none}" ]'
+    '[ "$starts" -gt 0 ] || sleep 1200; '
+    '[ "$(cat "$HOLDFAST_CHECKPOINT_DIR/number")" = "${HOLDFAST_RESUMED_FROM-none}" ]'
 )
-FIRST_IS_LONG = '[ "$starts" -gt 0 ] || sleep 300'
+FIRST_IS_LONG = '[ "$starts" -gt 0 ] || sleep 1200'
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ MAKERS: dict[str, Maker] = {
         "missing", name, {"command": ["/nonexistent/program"]}, "Failed", 0, None, "CommandNotFound"
     ),
     "deadline": lambda name, ledger: Case(
-        "deadline", name, _script(LONG, ledger) | {"deadline": "600ms"}, "Failed", 1, None, "DeadlineExceeded"
+        "deadline", name, _script(LONG, ledger) | {"deadline": DEADLINE}, "Failed", 1, None, "DeadlineExceeded"
     ),
     "cancel": lambda name, ledger: Case("cancel", name, _script(LONG, ledger), "Canceled", 1, None, "Canceled"),
     "retry": lambda name, ledger: Case(

@@ -33,7 +33,7 @@ class Cluster:
         self.running.start()
         port = self.running.plane.record("apiserver").port
         context = tls_context(self.running.plane.home)
-        self._http = httpx.Client(base_url=f"https://127.0.0.1:{port}", verify=context, timeout=20, trust_env=False)
+        self._http = httpx.Client(base_url=f"https://127.0.0.1:{port}", verify=context, timeout=60, trust_env=False)
         return self
 
     def __exit__(

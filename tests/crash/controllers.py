@@ -15,8 +15,8 @@ from typing import Any, Self
 
 import httpx
 
-ANSWER_SECONDS = 60.0
-STOP_SECONDS = 40.0
+ANSWER_SECONDS = 120.0
+STOP_SECONDS = 60.0
 # Shorter than in production, so that a run is short: a lost wake-up costs a sweep, which a run would have to wait for.
 QUICK = {"HOLDFAST_SWEEP_SECONDS": "1", "HOLDFAST_RUNNING_RECORD_DELAY_MS": "50", "HOLDFAST_MIN_FREE_BYTES": "1000000"}
 CGROUPS = "/sys/fs/cgroup"
@@ -98,7 +98,10 @@ class Controller:
         """Whether its first pass is over."""
         try:
             told = json.loads((home / "http.json").read_bytes())
-            return told["pid"] == self.pid and httpx.get(f"{told['url']}/readyz", trust_env=False).status_code == 200
+            return (
+                told["pid"] == self.pid
+                and httpx.get(f"{told['url']}/readyz", timeout=20, trust_env=False).status_code == 200
+            )
         except (FileNotFoundError, httpx.TransportError):
             return False
 

@@ -133,7 +133,7 @@ def _commit() -> int:
     """So that each commit takes other crossings than the one before."""
     root = Path(__file__).parent
     done = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=root, check=False, capture_output=True, text=True, timeout=20
+        ["git", "rev-parse", "HEAD"], cwd=root, check=False, capture_output=True, text=True, timeout=60
     )
     return int(done.stdout.strip()[:12] or "0", 16)
 

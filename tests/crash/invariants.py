@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
-SETTLE_SECONDS = 30.0
+SETTLE_SECONDS = 90.0
 # What is kept of an attempt: its record and its output.
 KEPT = {"attempt.json", "process.json", "exit.json", "output.log", "journal.jsonl", "lock", "recorder.lock"}
 

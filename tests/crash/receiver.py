@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 HOOK = "hook"  # name of the Secret, of its users in the jobs
 GONE, HELD = "gone", "held"
-HELD_SECONDS = 300.0  # more than a try may last
+HELD_SECONDS = 1200.0  # more than a try may last
 
 
 class Receiver:

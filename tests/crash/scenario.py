@@ -25,7 +25,7 @@ from tests.crash.cluster import Cluster, Object
 from tests.crash.controllers import Controller, Preloaded
 
 QUEUE = "narrow"
-FINISH_SECONDS = 60.0
+FINISH_SECONDS = 180.0
 LOOK_SECONDS = 0.1
 LIST_SECONDS = 5.0
 AGED_SECONDS = 1200.0  # over the 10 minutes after which leftovers of killed writers are removed (requirement 8.2)

@@ -18,7 +18,7 @@ RUNS, TAKES_OVER, QUEUED = "hold-1", "hold-2", "hold-3"
 FIRST = ("success", DEAD, TOLD, RETRY, LOST, DOOMED)
 LATER = (RUNS, TAKES_OVER, QUEUED)
 SLOTS = 5  # of RETRY, then TAKES_OVER; LOST; DOOMED; the first job that writes; RUNS: so one job waits for a slot
-GATED_SECONDS = 300  # then the test is gone
+GATED_SECONDS = 1200  # then the test is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,9 @@ def _callback(made: Case, receiver: Receiver, path: str) -> Case:
 
 
 def _retry(name: str, ledgers: Path, gates: Gates, _: Receiver) -> Case:
+    # Who takes over its slot is to have it before its repeat, which stands in front of that one, is due.
     made = _gated(name, ledgers, f'{until(gates.fail)}; [ "$starts" -gt 0 ]')
-    return replace(made, spec={**made.spec, "retry": {"limit": 1, "backoff": "2s"}}, starts=2)
+    return replace(made, spec={**made.spec, "retry": {"limit": 1, "backoff": "8s"}}, starts=2)
 
 
 def _lost(name: str, ledgers: Path, _: Gates, __: Receiver) -> Case:
