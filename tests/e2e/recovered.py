@@ -125,14 +125,14 @@ class Story:
         jobs.secret("hook", key=SECRET)
         jobs.shell("prints", f"n=0; until [ -e {self._go} ]; do n=$((n+1)); echo line $n; sleep 0.2; done")
         for name in ORPHANS:
-            many = f"for n in $(seq {PROCESSES - 2}); do sleep 300 & done; sleep 300 & wait"
+            many = f"for n in $(seq {PROCESSES - 2}); do sleep 3000 & done; sleep 3000 & wait"
             jobs.shell(name, many, gracePeriod="1s")
         self.repositories.ready("shop", prepare={"command": ["true"]})
         self.repositories.job("holds", f"until [ -e {self._go} ]; do sleep 0.1; done")
         jobs.running("holds")
         self.repositories.job("waits", "true")
         hook = {"name": "hook", "url": self.receiver.url, "secretRef": {"name": "hook", "key": "key"}}
-        jobs.create("tells", callbacks=[{**hook, "events": ["Succeeded"], "schedule": ["5s"] * 32}])
+        jobs.create("tells", callbacks=[{**hook, "events": ["Succeeded"], "schedule": ["5s"] * 8 + ["20s"] * 24}])
         for name in ("prints", *ORPHANS):
             jobs.running(name)
         jobs.finished("tells", "Succeeded")
@@ -141,7 +141,7 @@ class Story:
 
     def _note_what_there_is(self) -> None:
         jobs, before = self.jobs, self.before
-        before.order = self.order()
+        before.order = soon(self._whole_order, "all of them stand in line")
         before.recorder = self.controller.recorder(uid_of(jobs.get("prints")))
         before.orphans = {name: uid_of(jobs.get(name)) for name in ORPHANS}
         before.processes = soon(self._all_started, "all processes run")
@@ -177,7 +177,7 @@ class Story:
         runs = [self.controller.runs / f"{uid}.1" for uid in self.before.orphans.values()]
         soon(lambda: not any(run.exists() for run in runs), "their run directories are removed")
         soon(lambda: self.controller.metric("holdfast_recovery_running") == 0, "the recovery is over")
-        self.after.degraded = self.reports.get(name)
+        self.after.degraded = soon(lambda: self._told(name), "the report tells of what was stopped")
         self.controller.kill()
 
     def _aborted(self) -> None:
@@ -210,6 +210,20 @@ class Story:
             "items"
         ]
         return {each["metadata"]["name"]: each["metadata"]["uid"] for each in listed}
+
+    def _whole_order(self) -> list[str]:
+        """Each of them is put there by itself: the last one may be there first."""
+        found = self.order()
+        assert len(found) == QUEUED, len(found)
+        return found
+
+    def _told(self, name: str) -> Object:
+        """The report with what is written after the last phase: what a stopped process gave back is found then."""
+        report = self.reports.get(name)
+        told = counts(report)
+        assert told.get("reattached") == 2 and told.get("memoryReclaimedBytes", 0) > 0, told
+        assert sum(each["count"] for each in told.get("orphans", ()) if each["kind"] == "process") >= len(ORPHANS), told
+        return report
 
     def let_go(self) -> None:
         """Let what runs end."""

@@ -16,7 +16,7 @@ from tests.eventually import eventually_sync
 from tests.running_plane import find_binaries
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-DEMO_SECONDS = 280.0
+DEMO_SECONDS = 600.0
 
 # The parts of a script, not of an installed package.
 sys.path.insert(0, str(CHECKOUT / "hack"))
@@ -67,7 +67,7 @@ def processes_with(text: str) -> list[int]:
     return found
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(700)
 def test_every_line_is_right(temporary: Path) -> None:
     """Requirements 2.1, 3.1, 3.2, 5.4: three SIGKILLs, no job lost, none run twice, no lock; all is cleaned up."""
     demo = start(temporary)
@@ -75,22 +75,22 @@ def test_every_line_is_right(temporary: Path) -> None:
     assert demo.returncode == 0, told
     assert told.count("right") > 16
     assert list(temporary.iterdir()) == []
-    assert processes_with(str(temporary)) == []
+    eventually_sync(lambda: not processes_with(str(temporary)), 60, "no process is left")
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(700)
 def test_ctrl_c_leaves_nothing(temporary: Path) -> None:
     """Item 9: it cleans up after itself, also where it is interrupted while the control plane comes up."""
     demo = start(temporary)
     try:
-        eventually_sync(lambda: list(temporary.glob("*/home/etcd/data")), 60, "etcd has begun")
+        eventually_sync(lambda: list(temporary.glob("*/home/etcd/data")), 120, "etcd has begun")
     finally:
         demo.send_signal(signal.SIGINT)
     told, _ = demo.communicate(timeout=DEMO_SECONDS)
     assert demo.returncode == 1, told
     assert "interrupted" in told
     assert list(temporary.iterdir()) == []
-    assert processes_with(str(temporary)) == []
+    eventually_sync(lambda: not processes_with(str(temporary)), 60, "no process is left")
 
 
 def test_a_right_line() -> None:

@@ -25,7 +25,7 @@ from tests.running_plane import find_binaries, make_directory
 
 OLD_COMMIT = "aa734a0"  # the first one whose users may be asked to upgrade
 OLD, NEW = "0.0.1", "99.0.0"
-SECONDS = 60.0
+SECONDS = 180.0
 SHORT = [f"short-{number}" for number in range(5)]
 
 
@@ -76,13 +76,20 @@ class Load:
         return RunDir.of(str(self.installed.home / "runs"), f"{job['metadata']['uid']}.1")
 
     def processes(self, job: dict[str, Any]) -> tuple[Identity, Identity, Identity]:
-        """Supervisor, recorder and command, as the run directory names them."""
+        """Supervisor, recorder and command, as the run directory names them once it does.
+
+        That the command may run is durable, and recorded, a moment before it runs.
+        """
         run = self.run(job)
-        supervisor, process = run.read_supervisor(), run.read_process()
-        assert supervisor is not None and process is not None
-        command = run.read_command(process)
-        assert command is not None
-        return supervisor, process.recorder, command
+
+        def look() -> tuple[Identity, Identity, Identity]:
+            supervisor, process = run.read_supervisor(), run.read_process()
+            assert supervisor is not None and process is not None
+            command = run.read_command(process)
+            assert command is not None
+            return supervisor, process.recorder, command
+
+        return eventually_sync(look, SECONDS, f"{job['metadata']['name']} runs")
 
     def starts(self) -> list[str]:
         return (self.directory / "starts").read_text().split()
@@ -95,7 +102,7 @@ def built_by(installed: Installed) -> str:
     return next(line for line in lines if line.startswith("holdfast_build_info{"))
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_upgrade_under_load(installed: Installed, tmp_path: Path) -> None:
     """Issue "Done when": install the next version, `down`, `up`: supervisors adopted, each job ends once and right."""
     load = Load(installed, tmp_path)
