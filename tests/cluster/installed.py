@@ -58,7 +58,7 @@ def users_jobs(cluster: Cluster) -> Iterator[Jobs]:
     with (
         a_namespace(cluster) as namespace,
         httpx.Client(
-            base_url=access.server, verify=tls, headers=dict(access.headers), timeout=20, trust_env=False
+            base_url=access.server, verify=tls, headers=dict(access.headers), timeout=60, trust_env=False
         ) as http,
     ):
         yield Jobs(http, namespace)

@@ -14,7 +14,9 @@ from tests.eventually import eventually_sync
 def serve_kinds(cluster: Cluster) -> None:
     """Apply crds/ and wait until they are served."""
     cluster.kubectl("apply", "--server-side", "--force-conflicts", f"--filename={CHECKOUT / 'crds'}")
-    cluster.kubectl("wait", "--for=condition=Established", f"--filename={CHECKOUT / 'crds'}", "--timeout=30s")
+    cluster.kubectl(
+        "wait", "--for=condition=Established", f"--filename={CHECKOUT / 'crds'}", "--timeout=120s", timeout=150
+    )
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def a_namespace(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("create", "namespace", name)
     account = ("get", "serviceaccount", "default", f"--namespace={name}")
     eventually_sync(
-        lambda: cluster.kubectl(*account, check=False).returncode == 0, 30, "the namespace's service account"
+        lambda: cluster.kubectl(*account, check=False).returncode == 0, 120, "the namespace's service account"
     )
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")

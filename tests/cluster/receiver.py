@@ -41,13 +41,13 @@ def receiving(address: str, directory: Path) -> Iterator[Receiver]:
         thread.start()
         yield receiver
         server.shutdown()
-        thread.join(10)
+        thread.join(60)
 
 
 def _make_repository(path: Path) -> None:
     def git(*arguments: str, **options: Any) -> str:
         argv = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com", f"--git-dir={path}", *arguments]
-        return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=30, **options).stdout.strip()
+        return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60, **options).stdout.strip()
 
     git("init", "--quiet", "--bare", "--initial-branch=main")
     content = git("hash-object", "-w", "--stdin", input="hello")

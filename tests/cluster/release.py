@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from hack.node.layout import CHECKOUT, Node
-from tests.cluster.running_node import Cluster
+from tests.cluster.running_node import Cluster, audited
 from tests.eventually import eventually_sync
 
 CHART = CHECKOUT / "charts" / "holdfast"
@@ -31,7 +31,7 @@ class Release:
     cluster: Cluster
     node: Node
 
-    def run(self, *arguments: str, check: bool = True, timeout: float = 180) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, check: bool = True, timeout: float = 400) -> subprocess.CompletedProcess[str]:
         """Run helm as a user does, in the release's namespace."""
         done = subprocess.run(
             [self.helm, *arguments, f"--namespace={NAMESPACE}"],
@@ -98,8 +98,7 @@ class Release:
 
     def calls(self) -> Iterator[tuple[Call, int]]:
         """What the operator called so far, with the answers' codes; a watch counts from its start."""
-        for line in self.node.audit_log.read_text().splitlines():
-            entry = json.loads(line)
+        for entry in audited(self.node.audit_log):
             if entry["user"]["username"] != ACCOUNT or "objectRef" not in entry or "responseStatus" not in entry:
                 continue
             about = entry["objectRef"]

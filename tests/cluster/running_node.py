@@ -61,6 +61,12 @@ class Cluster:
         self.kubectl("apply", "--server-side", f"--namespace={namespace}", "--filename=-", input=content)
 
 
+def audited(log: Path) -> list[dict[str, Any]]:
+    """The API requests so far; the line that is being written is not there yet."""
+    lines = log.read_text(errors="replace").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
 def command(name: str, *arguments: str, limit_seconds: float = UP_SECONDS) -> subprocess.CompletedProcess[str]:
     """Run `hack/cluster NAME …` as a user does, without setting up the checkout again."""
     return run_module("hack.node", name, *arguments, limit_seconds=limit_seconds)

@@ -174,7 +174,7 @@ def test_the_rights_are_what_is_used(installed: Release, jobs: Jobs, receiver: R
         return True
 
     eventually_sync(
-        all_used, 100, "every right is used: Snapshots are removed when the next one of the schedule is there"
+        all_used, 200, "every right is used: Snapshots are removed when the next one of the schedule is there"
     )
     assert sorted({call for call, _ in installed.calls()} - granted) == []
     assert not {call for call, code in installed.calls() if code == 403}
@@ -212,7 +212,7 @@ def became(jobs: Jobs, plural: str, name: str, phase: str) -> None:
         assert status.get("phase") == phase, status
         return True
 
-    eventually_sync(look, 60, f"{name} is {phase}")
+    eventually_sync(look, 180, f"{name} is {phase}")
 
 
 def test_the_container_restarts_in_the_middle_of_a_clone(installed: Release, jobs: Jobs, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_the_container_restarts_in_the_middle_of_a_clone(installed: Release, job
     with serve(Web(tmp_path, hang=True), installed.node.host_address) as web:
         jobs.make("repositories", "Repository", "cut-off", spec={"url": f"{web.url}/cut-off/remote.git"})
         became(jobs, "repositories", "cut-off", "Cloning")
-        eventually_sync(lambda: web.requests, 60, "the clone waits for the server")
+        eventually_sync(lambda: web.requests, 120, "the clone waits for the server")
         installed.kubectl("exec", leader, "--", "python3", "-c", KILL_ALL, check=False)
         web.hang = False
         became(jobs, "repositories", "cut-off", "Ready")

@@ -40,7 +40,7 @@ def traces(directory: Path) -> list[str]:
 
 def machine() -> dict[str, str]:
     """What a node must not change: rules and kernel settings of the machine."""
-    rules = subprocess.run(["iptables-save", "-t", "nat"], check=True, capture_output=True, text=True, timeout=20)
+    rules = subprocess.run(["iptables-save", "-t", "nat"], check=True, capture_output=True, text=True, timeout=60)
     found = {"rules": "\n".join(line for line in rules.stdout.splitlines() if line.startswith("-A"))}
     for name in SETTINGS:
         found[name] = (Path("/proc/sys") / name).read_text()
@@ -70,7 +70,7 @@ def ended_by_kill(node: Node, name: str) -> None:
     assert record is not None
     assert record.process is not None
     assert identity.send(record.process, signal.SIGKILL)
-    eventually_sync(lambda: not record.alive, 10, f"end of {name}")
+    eventually_sync(lambda: not record.alive, 60, f"end of {name}")
 
 
 def test_down_leaves_nothing(second: Path, cluster: Cluster, tmp_path: Path) -> None:

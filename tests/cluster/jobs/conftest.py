@@ -75,7 +75,7 @@ def http(cluster: Cluster) -> Iterator[httpx.Client]:
     """Plain HTTP to the node's API server as its administrator."""
     access = load(cluster.kubeconfig)
     with httpx.Client(
-        base_url=access.server, verify=access.tls or True, headers=dict(access.headers), timeout=20, trust_env=False
+        base_url=access.server, verify=access.tls or True, headers=dict(access.headers), timeout=60, trust_env=False
     ) as made:
         yield made
 

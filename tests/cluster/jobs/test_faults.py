@@ -12,26 +12,28 @@ from tests.integration.controller.running_controller import RunningController
 
 def test_the_controller_is_killed_in_the_middle(controller: RunningController, jobs: Jobs) -> None:
     """3.3, 4.2: the attempt goes on, is taken up again, and its output has no gap."""
-    uid = run(jobs, "survivor", "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 1; done; exit 4")
+    uid = run(jobs, "survivor", "for i in $(seq 20); do echo $i; sleep 1; done; exit 4")
     jobs.running("survivor")
     printed(controller, uid, b"2\n")
     controller.kill()
     controller.start()
     job = jobs.finished("survivor", "Failed")
     assert (attempt_of(job)["number"], attempt_of(job)["exitCode"]) == (1, 4)
-    eventually_sync(lambda: kept(controller, uid).split() == b"1 2 3 4 5 6 7 8".split(), 60, "all of the output")
+    eventually_sync(
+        lambda: kept(controller, uid).split() == [b"%d" % n for n in range(1, 21)], 120, "all of the output"
+    )
 
 
 def test_the_status_is_wiped_while_it_runs(controller: RunningController, jobs: Jobs) -> None:
     """1.3: rebuilt from the Job, not started twice; also after the end and the Pod are gone."""
-    uid = run(jobs, "wiped", "echo once; sleep 3; exit 6")
+    uid = run(jobs, "wiped", "echo once; sleep 15; exit 6")
     jobs.running("wiped")
     jobs.wipe("wiped")
     assert attempt_of(jobs.finished("wiped", "Failed"))["exitCode"] == 6
     jobs.wipe("wiped")
     job = jobs.finished("wiped", "Failed")
     assert (attempt_of(job)["number"], attempt_of(job)["exitCode"]) == (1, 6)
-    assert kept(controller, uid) == b"once\n"
+    eventually_sync(lambda: kept(controller, uid) == b"once\n", 60, "its output is kept, of one run")
 
 
 def test_the_job_is_deleted_by_hand(controller: RunningController, jobs: Jobs, kubectl: Kubectl) -> None:
@@ -74,4 +76,6 @@ def test_the_batchjob_is_deleted(controller: RunningController, jobs: Jobs, kube
     jobs.delete("dropped")
     eventually_sync(lambda: not pods_of(kubectl, uid), 120, "the Pod is gone")
     eventually_sync(lambda: not kept(controller, uid), 60, "its output is gone")
-    assert not json.loads(kubectl("get", "jobs", "--output=json").stdout)["items"]
+    eventually_sync(
+        lambda: not json.loads(kubectl("get", "jobs", "--output=json").stdout)["items"], 60, "its Job is gone"
+    )

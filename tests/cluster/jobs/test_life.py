@@ -6,7 +6,7 @@ import json
 
 from hack.node.layout import Node
 from tests.cluster.jobs.work import FIRST_IS_LONG, LONG, Kubectl, attempt_of, holdfast, kept, pods_of, printed, run
-from tests.cluster.running_node import Cluster
+from tests.cluster.running_node import Cluster, audited
 from tests.eventually import eventually_sync
 from tests.integration.controller.jobs import Jobs
 from tests.integration.controller.running_controller import RunningController
@@ -20,7 +20,7 @@ def test_success_and_its_output_after_the_pod(controller: RunningController, job
     assert (attempt["executor"], attempt["exitCode"], attempt["reason"]) == ("Pod", 0, "Succeeded")
     assert attempt["startedAt"] and attempt["stateId"] == ""
     eventually_sync(lambda: not pods_of(kubectl, uid), 120, "the Pod is gone")
-    assert kept(controller, uid) == b"out\nerr\n"
+    eventually_sync(lambda: kept(controller, uid) == b"out\nerr\n", 60, "its output is kept")
     assert job["status"]["output"]["location"].endswith(f"/{uid}.1/output.log")
     owners = json.loads(kubectl("get", "jobs", "--output=json").stdout)["items"][0]["metadata"]["ownerReferences"]
     assert [owner["uid"] for owner in owners] == [uid]
@@ -101,13 +101,13 @@ def test_logs(controller: RunningController, jobs: Jobs, cluster: Cluster, kubec
     """3.2, 4.2: the same command follows a Pod, from the first line to the last, and shows it once the Pod is gone."""
     uid = run(jobs, "told", "for i in 1 2 3 4 5; do echo line $i; sleep 1; done; printf end")
     following = holdfast(cluster, jobs, "logs", "-f", "told")
-    output, errors = following.communicate(timeout=110)
+    output, errors = following.communicate(timeout=240)
     expected = b"line 1\nline 2\nline 3\nline 4\nline 5\nend"
     assert (following.returncode, output) == (0, expected), errors
     jobs.finished("told", "Succeeded")
     eventually_sync(lambda: not pods_of(kubectl, uid), 120, "the Pod is gone")
     again = holdfast(cluster, jobs, "logs", "--tail", "2", "told")
-    assert again.communicate(timeout=60)[0] == b"line 5\nend"
+    assert again.communicate(timeout=120)[0] == b"line 5\nend"
 
 
 def test_writes_of_a_plain_job(controller: RunningController, jobs: Jobs, kubectl: Kubectl, node: Node) -> None:
@@ -117,7 +117,7 @@ def test_writes_of_a_plain_job(controller: RunningController, jobs: Jobs, kubect
     eventually_sync(lambda: not pods_of(kubectl, uid), 120, "the Pod is gone")
     writes = [
         (entry["verb"], entry["objectRef"]["resource"])
-        for entry in map(json.loads, node.audit_log.read_text().splitlines())
+        for entry in audited(node.audit_log)
         if str(entry.get("userAgent")).startswith("holdfast-controller")
         and entry.get("objectRef", {}).get("namespace") == jobs.namespace
         and entry["verb"] in ("create", "patch", "update", "delete")

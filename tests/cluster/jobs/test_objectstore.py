@@ -19,7 +19,7 @@ from tests.integration.controller.jobs import Jobs
 from tests.integration.controller.running_controller import RunningController
 from tests.object_store import SECRET, ObjectStore
 
-pytestmark = pytest.mark.timeout(400)  # with the node's start, where it is the first
+pytestmark = pytest.mark.timeout(900)  # with the node's start, where it is the first
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_kept_in_a_bucket(
     job = jobs.finished("kept", "Succeeded")
     key = f"output/{uid}.1/output.log"
     assert job["status"]["output"]["location"] == f"s3://{bucket}/{key}"
-    eventually_sync(lambda: not pods_of(kubectl, uid), 90, "the Pod is gone")
+    eventually_sync(lambda: not pods_of(kubectl, uid), 180, "the Pod is gone")
     text = object_store.objects(bucket)[key].read_bytes()
     assert text.startswith(b"out\n") and b"AWS_" not in text and SECRET.encode() not in text
     assert logs(cluster, jobs, "kept", object_store.environment) == (text, "")
@@ -91,7 +91,7 @@ def test_kept_in_a_bucket(
             for each in events
         )
 
-    eventually_sync(told, 90, "an Event says that the output is not kept")
+    eventually_sync(told, 180, "an Event says that the output is not kept")
     assert pods_of(kubectl, other)
     storing.restart()  # the store is still away: a start does not need it
     object_store.start()

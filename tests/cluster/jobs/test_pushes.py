@@ -21,7 +21,7 @@ from tests.integration.controller.running_controller import RunningController
 from tests.integration.repositories.homes import Upstream, git
 from tests.integration.repositories.servers import Web
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 UPSTREAM = {"push": "Upstream"}
 PUSH = "git commit -q --allow-empty -m mine && git push -q origin HEAD && echo pushed $(git rev-parse HEAD)"
@@ -80,10 +80,10 @@ def test_published_as_on_a_host(
     commit = job["status"]["repository"]["published"]
     assert published(job) == ("True", "Published") and job["status"]["repository"]["commit"] == begun
     assert (attempt_of(job)["exitCode"], attempt_of(job)["reason"]) == (0, "Succeeded")
-    said, _ = following.communicate(timeout=60)
+    said, _ = following.communicate(timeout=120)
     assert following.returncode == 0 and said.startswith(b"begun\n") and f"pushed {commit}".encode() in said
     printed(controller, uid, f"pushed {commit}\n".encode())
-    assert kept(controller, uid) == said
+    eventually_sync(lambda: kept(controller, uid) == said, 60, "what was followed is what is kept")
     after = jobs.finished("second", "Succeeded")
     assert after["status"]["repository"]["commit"] == commit
     assert at_remote(shop) == after["status"]["repository"]["published"]
@@ -91,7 +91,7 @@ def test_published_as_on_a_host(
     assert git(shop.bare, "rev-list", "--count", f"{begun}..main").stdout == "2\n"
     everything = kubectl("get", "jobs,pods,events,batchjobs,repositories,repositorylocks", "--output=json").stdout
     assert all(TOKEN not in text for text in (said.decode(), everything, controller.log.read_text()))
-    eventually_sync(lambda: not pods_of(kubectl, uid), 60, "the Pod is gone")
+    eventually_sync(lambda: not pods_of(kubectl, uid), 120, "the Pod is gone")
     jobs.wipe("first")
     again = jobs.finished("first", "Succeeded")
     assert again["status"]["repository"]["published"] == commit and published(again) == ("True", "Published")
@@ -122,7 +122,7 @@ def test_what_is_not_published(
 
 def test_the_remote_moved_on(controller: RunningController, jobs: Jobs, shop: Upstream, operator_image: str) -> None:
     """Issue 4: nothing is forced; the command's exit code stays what it was."""
-    uid = start(jobs, operator_image, "behind", f"{PUSH}; echo waiting; sleep 6", use=UPSTREAM)
+    uid = start(jobs, operator_image, "behind", f"{PUSH}; echo waiting; sleep 20", use=UPSTREAM)
     printed(controller, uid, b"waiting")
     theirs = shop.commit({"theirs": "1\n"})
     job = jobs.finished("behind", "Failed")
@@ -142,7 +142,7 @@ def test_canceled(
     jobs.patch("running", {"cancel": True})
     assert attempt_of(jobs.finished("running", "Canceled"))["exitCode"] == 0
     printed(controller, uid, b"bye")
-    uid = start(jobs, operator_image, "publishing", f"{PUSH}; echo waiting; sleep 4", use=UPSTREAM)
+    uid = start(jobs, operator_image, "publishing", f"{PUSH}; echo waiting; sleep 20", use=UPSTREAM)
     printed(controller, uid, b"waiting")
     web.hang = True
     jobs.wait("publishing", "Published", "Unknown")
@@ -159,7 +159,7 @@ def test_the_controller_is_killed_while_it_is_published(
     controller: RunningController, jobs: Jobs, shop: Upstream, web: Web, operator_image: str
 ) -> None:
     """2.6, 3.3, 5.4: the Pod goes on; one run, one push, and who waits gets the lock after it."""
-    uid = start(jobs, operator_image, "survivor", f"{PUSH}; echo waiting; sleep 4", use=UPSTREAM)
+    uid = start(jobs, operator_image, "survivor", f"{PUSH}; echo waiting; sleep 20", use=UPSTREAM)
     start(jobs, operator_image, "next", "true", use=UPSTREAM)
     printed(controller, uid, b"waiting")
     web.hang = True
@@ -200,7 +200,7 @@ def test_the_lock_is_taken_away(
     controller: RunningController, jobs: Jobs, shop: Upstream, operator_image: str, kubectl: Kubectl
 ) -> None:
     """5.4, 5.5: it runs on, and is not published; who got the lock meanwhile is."""
-    uid = start(jobs, operator_image, "robbed", f"{PUSH}; echo waiting; sleep 15; echo done", use=UPSTREAM)
+    uid = start(jobs, operator_image, "robbed", f"{PUSH}; echo waiting; sleep 45; echo done", use=UPSTREAM)
     start(jobs, operator_image, "heir", PUSH, use=UPSTREAM)
     printed(controller, uid, b"waiting")
     jobs.running("robbed")
@@ -220,7 +220,7 @@ def test_the_kubelet_is_killed_while_the_command_runs(
     controller: RunningController, jobs: Jobs, shop: Upstream, node: Node, operator_image: str
 ) -> None:
     """2.6: an init container is not begun again by the next kubelet; its end is published."""
-    uid = start(jobs, operator_image, "steady", f"echo ran; sleep 8; {PUSH}", use=UPSTREAM)
+    uid = start(jobs, operator_image, "steady", f"echo ran; sleep 40; {PUSH}", use=UPSTREAM)
     printed(controller, uid, b"ran")
     record = records.read(node.home.record("kubelet"))
     assert record is not None and record.process is not None and identity.send(record.process, signal.SIGKILL)

@@ -80,7 +80,7 @@ def test_the_controller_is_killed_in_the_middle(
 ) -> None:
     """3.3, 5.4, 2.6: one run, which keeps its lock and its commit, also without a status."""
     begun = shop.head()
-    uid = start(jobs, operator_image, "survivor", "echo at $(git rev-parse HEAD); sleep 8")
+    uid = start(jobs, operator_image, "survivor", "echo at $(git rev-parse HEAD); sleep 30")
     waits = start(jobs, operator_image, "next", "echo at $(git rev-parse HEAD)")
     token = attempt_of(jobs.running("survivor"))["lockToken"]
     controller.kill()

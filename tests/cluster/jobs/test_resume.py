@@ -17,7 +17,7 @@ from tests.integration.controller.running_controller import RunningController
 from tests.integration.repositories.homes import Upstream
 from tests.integration.repositories.servers import Web, serve
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 # Tells what it finds, leaves something half-done, and waits to be lost; the third attempt ends.
 SCRIPT = """
@@ -64,9 +64,9 @@ def lose_twice(controller: RunningController, jobs: Jobs, kubectl: Kubectl, name
     """Lose two attempts once they are half done; the job at its end."""
     for number, by_force in ((1, False), (2, True)):
         printed(controller, uid, b"half-done", number)
-        eventually_sync(lambda n=number: attempt_of(jobs.running(name))["number"] == n, 60, "it is recorded")  # type: ignore[misc]
+        eventually_sync(lambda n=number: attempt_of(jobs.running(name))["number"] == n, 120, "it is recorded")  # type: ignore[misc]
         lose(jobs, kubectl, uid, by_force=by_force)
-    return jobs.finished(name, "Succeeded", timeout=110)
+    return jobs.finished(name, "Succeeded", timeout=240)
 
 
 def test_resumed_from_a_claim(

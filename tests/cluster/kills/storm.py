@@ -141,7 +141,7 @@ class Storm:
         found += invariants.concurrency([executions(self._ledgers / work.name) for work in self._works], CONCURRENCY)
         in_turn = [work.name for work in self._works if not work.does.exclusive]  # the others wait for the lock too
         found += of_every_job.in_order(in_turn, jobs, CONCURRENCY)
-        found += _in_vain(lambda: eventually_sync(self._idle_queue, 30, "the queue is told to be empty"))
+        found += _in_vain(lambda: eventually_sync(self._idle_queue, 90, "the queue is told to be empty"))
         return found + self._defects()
 
     def _check_repository(self, jobs: dict[str, dict[str, Any]]) -> list[str]:
