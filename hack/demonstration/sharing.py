@@ -51,7 +51,7 @@ class Sharing:
         self._killed = time.time()
         self._given.review(1)
         wait_for(
-            lambda: len(self._given.signed("pushed", HOLDER)) == 2, 10, f"{HOLDER} pushed what it made of a review"
+            lambda: len(self._given.signed("pushed", HOLDER)) == 2, 60, f"{HOLDER} pushed what it made of a review"
         )
         self._say(f"{HOLDER} got a review and pushed to the mirror with its token, while nobody watched.")
 
@@ -76,7 +76,8 @@ class Sharing:
         outage = Outage(before, back, self._given.signed("pushed", HOLDER), self._killed, self._back)
         batches = json.loads(self._stage.kubectl("get", "jobbatches", "-o", "json"))["items"]
         told = upstream_proof.lines(jobs, self._given.signed(), logs)
-        locks = json.loads(self._stage.holdfast("locks", "-o", "json"))
+        # A lock is free a moment after the end of the job that held it is recorded.
+        locks = wait_for(self._free_locks, 60, "no lock is held any more")
         wrong = upstream_proof.whole(logs, outage, self._given.prepared(), batches, locks)
         for commit, subject in logs[SHOP]:
             self._say(f"upstream {SHOP}: {commit[:8]} {subject}")
@@ -85,6 +86,11 @@ class Sharing:
     def table(self, told: list[Line]) -> Any:
         """For people."""
         return upstream_proof.table(told, self._began)
+
+    def _free_locks(self) -> list[dict[str, Any]]:
+        """As `holdfast locks` has them; none where not all are free."""
+        found: list[dict[str, Any]] = json.loads(self._stage.holdfast("locks", "-o", "json"))
+        return [] if any(lock["holders"] or lock["waiting"] for lock in found) else found
 
     def _token(self) -> int:
         """Of the only holder, which is HOLDER's claim; 0 where it is not."""

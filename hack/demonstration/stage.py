@@ -25,7 +25,7 @@ from controller.local.records import State
 T = TypeVar("T")
 CHECKOUT = Path(__file__).resolve().parents[2]
 HOLDFAST = CHECKOUT / ".venv" / "bin" / "holdfast"
-COMMAND_SECONDS = 120.0
+COMMAND_SECONDS = 270.0
 POLL_SECONDS = 0.05
 SLOTS = 16  # more than all jobs of the demo without a queue of their own, so that only the queue limits anything
 
@@ -100,7 +100,7 @@ class Stage:
         if missing or found.url is None:
             return "; ".join(missing) or "the controller says no URL"
         try:
-            with urllib.request.urlopen(f"{found.url}/readyz", timeout=2):
+            with urllib.request.urlopen(f"{found.url}/readyz", timeout=20):
                 return ""
         except (urllib.error.URLError, OSError) as error:
             return f"{found.url}/readyz: {error}"
@@ -155,8 +155,8 @@ def kill_supervisor(run: RunDir) -> int:
 
 
 def _await_end(pidfd: int, pid: int) -> None:
-    if not select.select([pidfd], [], [], 10)[0]:
-        raise DemoFailed(f"process {pid} survived SIGKILL for 10 s")
+    if not select.select([pidfd], [], [], 60)[0]:
+        raise DemoFailed(f"process {pid} survived SIGKILL for 60 s")
 
 
 def wait_for(condition: Callable[[], T], limit_seconds: float, what: str) -> T:

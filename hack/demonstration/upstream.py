@@ -152,7 +152,7 @@ class Upstream:
 
     def _job(self, name: str, script: str, repository: str, lock: str, **use: str) -> dict[str, Any]:
         words = ["/bin/sh", "-ec", f"{SIGN}{script}", str(self.ledger), str(self.shared)]
-        spec = {"command": words, "repository": {"name": repository, "lock": lock, **use}, "deadline": "3m"}
+        spec = {"command": words, "repository": {"name": repository, "lock": lock, **use}, "deadline": "10m"}
         return object_of("BatchJob", name, spec)
 
 
