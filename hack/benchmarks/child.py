@@ -41,7 +41,7 @@ class Controller:
 
     async def ready(self) -> float:
         """Wait for /readyz; returns the seconds since its start."""
-        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             deadline = time.monotonic() + LIMIT_SECONDS
             while time.monotonic() < deadline:
                 url = self._url()
@@ -58,7 +58,7 @@ class Controller:
 
     async def stages(self) -> dict[str, float]:
         """holdfast_start_seconds by stage, once it is steady; by the controller's own clock."""
-        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             deadline = time.monotonic() + LIMIT_SECONDS
             while time.monotonic() < deadline:
                 text = (await client.get(f"{self._url()}/metrics")).text

@@ -62,7 +62,7 @@ def _remote(path: Path) -> str:
         ["git", "init", "--quiet", "--initial-branch=main", str(path)],
         [*git, "commit", "--quiet", "--allow-empty", "--message=first"],
     ):
-        subprocess.run(command, check=True, timeout=30)
+        subprocess.run(command, check=True, timeout=60)
     return f"file://{path}"
 
 
@@ -143,7 +143,7 @@ async def _kill(bench: Rig, controller: Controller, url: str, holders: int) -> d
 async def _reconciled(controller: Controller, count: int) -> float:
     """Seconds from the controller's start until `count` Repositories were reconciled, each holder proved."""
     await controller.ready()
-    async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         deadline = time.monotonic() + LIMIT_SECONDS
         while time.monotonic() < deadline:
             text = (await client.get(f"{controller.url}/metrics")).text
