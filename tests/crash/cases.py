@@ -29,7 +29,7 @@ QUICK = "sleep 0.1"
 SEVEN = "sleep 0.05; (exit 7)"
 LONG = "sleep 1200"  # ended by what is done to it, also where the API server is away for a minute
 # Long enough for the command to say that it has begun: that is counted.
-DEADLINE = "4s"
+DEADLINE = "2s"
 FIRST_FAILS = 'sleep 0.05; [ "$starts" -gt 0 ]'
 NUMBER = "${HOLDFAST_ATTEMPT##*.}"
 # The first execution leaves its number as a checkpoint before it is seen to start, and is long; the next one has to be

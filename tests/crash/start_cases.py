@@ -64,7 +64,7 @@ def _callback(made: Case, receiver: Receiver, path: str) -> Case:
 def _retry(name: str, ledgers: Path, gates: Gates, _: Receiver) -> Case:
     # Who takes over its slot is to have it before its repeat, which stands in front of that one, is due.
     made = _gated(name, ledgers, f'{until(gates.fail)}; [ "$starts" -gt 0 ]')
-    return replace(made, spec={**made.spec, "retry": {"limit": 1, "backoff": "8s"}}, starts=2)
+    return replace(made, spec={**made.spec, "retry": {"limit": 1, "backoff": "5s"}}, starts=2)
 
 
 def _lost(name: str, ledgers: Path, _: Gates, __: Receiver) -> Case:
