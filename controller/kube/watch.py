@@ -26,7 +26,6 @@ from controller.kube.kinds import SERVED
 from controller.kube.session import Sessions
 from controller.telemetry.metrics import Metrics
 
-WATCHED = ("BatchJob", "JobQueue")
 LISTED = "LISTED"  # type of an event that comes from a LIST, not from a change
 PAGE = 500  # objects per page of kopf's LIST: all at once would be 200 MB of dicts at 10,000 objects
 PATIENCE = (1, 1, 2, 3, *[5] * 60)  # seconds between tries: five minutes of 403 or 5xx are lasting
@@ -42,7 +41,7 @@ async def run_watch(
     ready: asyncio.Event | None = None,
     namespaces: Sequence[str] | None = None,
     *,
-    kinds: Iterable[str] = WATCHED,
+    kinds: Iterable[str],
     on_list: Callable[[str], None] | None = None,
     on_listed: Callable[[str], None] | None = None,
     install_signals: Callable[[], None] | None = None,
@@ -58,6 +57,7 @@ async def run_watch(
             object in order; it must neither wait nor raise (kopf logs what is raised and goes on).
         ready: set once the watches of all kinds are open.
         namespaces: only these; None: the whole cluster.
+        kinds: that are watched.
         on_list: called with the kind when a LIST of it has begun anew: deletions may have been missed before it.
         on_listed: called with the kind when that LIST begins to arrive: of which version it is is settled.
         install_signals: kopf takes SIGINT and SIGTERM for itself; called right after that to take them back.

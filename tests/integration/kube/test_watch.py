@@ -28,6 +28,7 @@ from tests.eventually import eventually
 from tests.integration.kube.objects import batch_job
 from tests.running_plane import RunningPlane
 
+KINDS = ("BatchJob", "JobQueue")
 LIMIT = 60.0  # seconds: of a wait
 PATIENCE = 120.0  # for a server that starts
 
@@ -65,6 +66,7 @@ async def watching(plane: RunningPlane, namespace: str, version: str = "watch-te
             seen.on_event,
             seen.stop,
             seen.ready,
+            kinds=KINDS,
             on_list=seen.on_list,
             metrics=seen.metrics,
             version=version,
@@ -165,7 +167,7 @@ async def test_our_signal_handlers_stay_ours(plane: RunningPlane, namespace: str
         loop.add_signal_handler(signal.SIGTERM, ours.set)
 
     task = asyncio.create_task(
-        run_watch(plane.kubeconfig, seen.on_event, seen.stop, seen.ready, install_signals=install)
+        run_watch(plane.kubeconfig, seen.on_event, seen.stop, seen.ready, kinds=KINDS, install_signals=install)
     )
     try:
         await eventually(seen.ready.is_set)
