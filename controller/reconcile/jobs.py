@@ -85,7 +85,8 @@ class JobReconciler:
         seen, environment = await self._observe(job)
         plan = decide(job, seen, parts.host, parts.now())
         read = job
-        job = await self._record(job, plan, keep_grant=awaits_lock(seen))
+        # A grant that came while this decision was recorded was not seen by it: the next pass uses it.
+        job = await self._record(job, plan, keep_grant=awaits_lock(seen) or not seen.granted)
         if (left := retry_left(job, job.status, parts.now())) > 0:
             parts.scheduler.hold_back(job.metadata.uid, left)
         self._tell(job, plan)
