@@ -26,6 +26,13 @@ def controller_process(plane: RunningPlane, tmp_path_factory: pytest.TempPathFac
     made.clean()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def apart(controller_process: RunningController) -> Iterator[None]:
+    """Each module begins without a controller and leaves none: what runs beside a test hangs on no other module."""
+    yield
+    controller_process.stop()
+
+
 @pytest.fixture
 def controller(controller_process: RunningController) -> Iterator[RunningController]:
     """A controller that is ready; afterwards its log must tell of no defect."""

@@ -68,7 +68,9 @@ class Restore:
 
 
 @pytest.fixture
-def restore(plane: RunningPlane, tmp_path: Path) -> Restore:
+def restore(plane: RunningPlane, tmp_path: Path, controller_process: RunningController) -> Restore:
+    """No controller runs: a test that wants one starts it, so that its account is of that test alone."""
+    controller_process.stop()
     return Restore(tmp_path / "home", plane.kubeconfig)
 
 
@@ -206,6 +208,7 @@ def test_beside_a_controller_nothing_that_finished_starts(
 
     Delivered callbacks are not sent again; the pending one is tried (and finds no Secret). Tokens only grow.
     """
+    controller.start()
     child = restore.start(str(full), stands=True)
     soon(lambda: all_of(jobs, "BatchJob"), "jobs are being created")
     child.send_signal(signal.SIGKILL)
@@ -244,6 +247,7 @@ def test_resumed_they_run_in_their_old_order(
     controller: RunningController, jobs: Jobs, restore: Restore, full: Path, marker: Path
 ) -> None:
     """7.10, 2.1: each of the 56 once, in the order of their old sequences, and before what is created later."""
+    controller.start()
     restore(str(full))
     patch = {"spec": {"paused": True, "concurrency": 1}}
     url = f"{GROUP}/{jobs.namespace}/jobqueues/line"
