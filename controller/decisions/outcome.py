@@ -19,7 +19,9 @@ STOPPED_WITH_THE_PLANE = "Stopped"  # journalled by `holdfast down --stop-jobs`,
 CANCELED, SUSPENDED, ACTIVE_DEADLINE = "Canceled", "Suspended", "ActiveDeadlineExceeded"
 
 # Something took the attempt's place away: not the command's failure, so it costs no retry (requirement 4.2).
-DISRUPTIONS = frozenset({"Evicted", "NodeLost", "Preempted", "NodeShutdown", "PodDeleted", "Disrupted"})
+DISRUPTIONS = frozenset(
+    {"Evicted", "NodeLost", "Preempted", "NodeShutdown", "PodDeleted", "Disrupted", "ExitCodeUnknown"}
+)
 
 # A start that failed for these will fail again: repeating cannot help, only another manifest or file can.
 PERMANENT = frozenset(

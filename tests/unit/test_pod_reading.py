@@ -44,6 +44,11 @@ ENDS: list[tuple[str, Object, Object | None, Evidence, int | None, str]] = [
     ("evicted for what it used", job(FAILED), pod("Failed", exited(137), reason="Evicted"), Evidence.ENDED, 137,
      "StorageLimitExceeded"),
     ("node gone", job(FAILED), pod("Failed", None, disrupted("DeletionByPodGC")), Evidence.ENDED, None, "NodeLost"),
+    ("forgotten by containerd", job(FAILED), pod("Failed", exited(255, "Unknown")), Evidence.ENDED, None,
+     "ExitCodeUnknown"),
+    ("its own 255", job(FAILED), pod("Failed", exited(255)), Evidence.ENDED, 255, ""),
+    ("forgotten, and canceled", job(notes=STOP), pod("Failed", exited(255, "Unknown"), deleted=-5), Evidence.ENDED,
+     None, "Canceled"),
     ("node shut down", job(FAILED), pod("Failed", exited(143), disrupted("TerminationByKubelet"),
      reason="Terminated"), Evidence.ENDED, 143, "NodeShutdown"),
     ("deleted by hand", job(FAILED), pod("Failed", exited(143), deleted=-5), Evidence.ENDED, 143, "PodDeleted"),
@@ -89,8 +94,10 @@ def test_disruptions_are_losses(reason: str) -> None:
     """4.2: what took its place away counts as lost, not as failed."""
     by = {"Preempted": "PreemptionByScheduler", "Evicted": "EvictionByEvictionAPI", "NodeLost": "DeletionByPodGC"}
     of: dict[str, Any] = {"PodDeleted": {"deleted": -5}, "NodeShutdown": {"reason": "NodeShutdown"}}
+    of["ExitCodeUnknown"] = {}
+    ended = exited(255, "Unknown") if reason == "ExitCodeUnknown" else exited(143)
     conditions = () if reason in of else (disrupted(by.get(reason, "SomethingNew")),)
-    found = outcome(seen(job(FAILED), pod("Failed", exited(143), *conditions, **of.get(reason, {}))), "")
+    found = outcome(seen(job(FAILED), pod("Failed", ended, *conditions, **of.get(reason, {}))), "")
     assert (found.state.value, found.reason) == ("Lost", reason)
 
 

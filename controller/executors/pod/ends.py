@@ -17,7 +17,11 @@ DISRUPTED = {
     "EvictionByEvictionAPI": "Evicted",
     "TerminationByKubelet": "Evicted",
 }
+# Of containerd (internal/cri/server, restart.go) when it is back and its container has no task any more: the code with
+# that, 255, is its own, and what the command ended with is lost.
+RUNTIME_FORGOT = "Unknown"
 SHUTDOWN = frozenset({"NodeShutdown", "Shutdown", "Terminated"})  # status.reason of a Pod that a node's shutdown ended
+FORGOTTEN = "it ended while its node's container runtime was away, which does not know how"
 # What container runtimes say when a command cannot be started; the first text that is found counts.
 START_FAILURES = (
     ("chdir to cwd", "BadWorkingDirectory"),
@@ -39,7 +43,7 @@ def end_of(job: JobView, pod: PodView, now: datetime) -> tuple[Evidence, ExitRec
     """
     ended = pod.terminated
     at = (ended.finished_at if ended is not None else None) or _closed(job) or now
-    code = ended.code if ended is not None and ended.reason not in NOT_BEGUN else None
+    code = ended.code if ended is not None and ended.reason not in (*NOT_BEGUN, RUNTIME_FORGOT) else None
     published = publication_of(pod)
     if published is not None and published.succeeded:  # whatever was asked for in its last moment
         return Evidence.ENDED, ExitRecord(0, None, "", "", at)
@@ -62,6 +66,8 @@ def end_of(job: JobView, pod: PodView, now: datetime) -> tuple[Evidence, ExitRec
         return Evidence.NEVER_STARTED, ExitRecord(None, None, _start_failure(ended), ended.message, at)
     if ended is None and not pod.began:  # refused by its kubelet: OutOfcpu, NodeAffinity, UnexpectedAdmissionError
         return Evidence.NEVER_STARTED, ExitRecord(None, None, "", f"{pod.reason}: {pod.message}", at)
+    if ended is not None and ended.reason == RUNTIME_FORGOT:
+        return Evidence.ENDED, ExitRecord(None, None, "ExitCodeUnknown", FORGOTTEN, at)
     if ended is not None and ended.reason == "OOMKilled":
         return Evidence.ENDED, ExitRecord(code, None, "OOMKilled", "it used more memory than its limit", at)
     return Evidence.ENDED, ExitRecord(code, None, "" if code is not None else "NodeLost", "", at)
