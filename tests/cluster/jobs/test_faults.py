@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 
+import psutil
+
+from controller.executors.process import identity
+from controller.local import records
+from hack.node import cgroups
+from hack.node.layout import Node
 from tests.cluster.jobs.work import FIRST_IS_LONG, LONG, Kubectl, attempt_of, kept, pods_of, printed, run
+from tests.cluster.running_node import up
 from tests.eventually import eventually_sync
 from tests.integration.controller.jobs import Jobs
 from tests.integration.controller.running_controller import RunningController
@@ -54,6 +62,27 @@ def test_the_pod_is_deleted_by_hand(controller: RunningController, jobs: Jobs, k
     assert (attempt_of(job)["number"], job["status"]["losses"], job["status"].get("failures", 0)) == (2, 1, 0)
     lost = job["status"]["history"][0]
     assert (lost["state"], lost["reason"]) == ("Lost", "PodDeleted")
+
+
+def test_the_container_runtime_forgets_it(
+    controller: RunningController, jobs: Jobs, kubectl: Kubectl, node: Node
+) -> None:
+    """4.2: containerd was away while the command ended, and gives 255 for a code that nobody knows: it is lost."""
+    uid = run(jobs, "forgotten", FIRST_IS_LONG)
+    jobs.running("forgotten")
+    printed(controller, uid, b"1\n")
+    pids = cgroups.pids_of_pod(node.cgroup, pods_of(kubectl, uid)[0]["metadata"]["uid"])
+    shims = {each.pid for pid in pids for each in psutil.Process(pid).parents() if "containerd-shim" in each.name()}
+    record = records.read(node.home.record("containerd"))
+    assert record is not None and record.process is not None and identity.send(record.process, signal.SIGKILL)
+    for pid in (*shims, *pids):
+        process = identity.of_pid(pid)
+        assert process is None or identity.send(process, signal.SIGKILL)
+    up(node.path)
+    job = jobs.finished("forgotten", "Succeeded")
+    assert shims and (attempt_of(job)["number"], job["status"]["losses"]) == (2, 1)
+    lost = job["status"]["history"][0]
+    assert (lost["state"], lost["reason"], lost.get("exitCode")) == ("Lost", "ExitCodeUnknown", None)
 
 
 def test_evicted(controller: RunningController, jobs: Jobs, kubectl: Kubectl) -> None:
