@@ -116,8 +116,8 @@ def test_pause_and_resume_of_a_queue(controller: RunningController, jobs: Jobs, 
     jobs.finished("second", "Succeeded")
 
 
-def paused(jobs: Jobs) -> str:
-    found = condition_of(jobs.get("valve", "jobqueues"), "Paused")
+def paused(jobs: Jobs, queue: str = "valve") -> str:
+    found = condition_of(jobs.get(queue, "jobqueues"), "Paused")
     return str(found["status"]) if found else ""
 
 

@@ -21,6 +21,7 @@ from tests.integration.controller.archived import COUNTS, everything, uid
 from tests.integration.controller.conftest import OtherController
 from tests.integration.controller.jobs import GROUP, MERGE, Jobs, Object, condition_of
 from tests.integration.controller.running_controller import ROOT, RunningController, same_process
+from tests.integration.controller.test_queue import paused
 from tests.integration.controller.test_snapshots import journal
 from tests.integration.controller.waits import soon
 from tests.running_plane import RunningPlane
@@ -252,10 +253,12 @@ def test_resumed_they_run_in_their_old_order(
     patch = {"spec": {"paused": True, "concurrency": 1}}
     url = f"{GROUP}/{jobs.namespace}/jobqueues/line"
     jobs.http.patch(url, content=json.dumps(patch), headers=MERGE).raise_for_status()
+    soon(lambda: paused(jobs, "line") == "True", "the queue says that it is paused")
     for name, each in all_of(jobs, "BatchJob").items():
         if RESUMABLE in each["metadata"]["labels"]:
             jobs.patch(name, {"suspend": False})
     jobs.create("later", "/bin/sh", "-c", f"echo later >>{marker}", queue="line")
+    jobs.phase("later", "Queued")  # and so all before it were seen: queues are told apart from jobs
     jobs.http.patch(url, content='{"spec": {"paused": false}}', headers=MERGE).raise_for_status()
     jobs.finished("later", "Succeeded", timeout=500)
     before = archived(jobs, marker)
