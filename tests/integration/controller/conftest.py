@@ -8,11 +8,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.integration.controller.archived import everything
 from tests.integration.controller.jobs import GROUP, Jobs
 from tests.integration.controller.repositories import BATCHES, CLAIMS, REPOSITORIES, Repositories
+from tests.integration.controller.restoring import PLURALS, Restore
 from tests.integration.controller.running_controller import RunningController
 from tests.integration.controller.sinks import Sink, serving
 from tests.running_plane import RunningPlane
+from tests.unit.archives import archive
 
 OtherController = Callable[..., RunningController]
 
@@ -109,3 +112,26 @@ def assert_no_defect(controller: RunningController, since: int = 0) -> None:
         and not any(text in str(entry.get("event")) for text in HARMLESS)
     ]
     assert not wrong, wrong[:3]
+
+
+@pytest.fixture
+def restore(plane: RunningPlane, tmp_path: Path, controller_process: RunningController) -> Restore:
+    """No controller runs: a test that wants one starts it, so that its account is of that test alone."""
+    controller_process.stop()
+    return Restore(tmp_path / "home", plane.kubeconfig)
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Path:
+    """What a job writes to when it is started."""
+    return tmp_path / "started"
+
+
+@pytest.fixture
+def full(jobs: Jobs, tmp_path: Path, marker: Path) -> Iterator[Path]:
+    """An archive of 110 jobs in all states and of all other kinds; what it brought is deleted afterwards."""
+    path = tmp_path / "archive"
+    archive(path, everything(jobs.namespace, str(marker)), namespaces=(jobs.namespace,))
+    yield path
+    for plural in PLURALS.values():
+        jobs.http.delete(f"{GROUP}/{jobs.namespace}/{plural}")
